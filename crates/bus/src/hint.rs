@@ -1,0 +1,93 @@
+//! Hints: "this log has grown", and the few other things that live sessions want to know at once.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use skein_core::{
+    entry::Entry,
+    id::{AccountId, DeviceId, LogId},
+};
+use tokio::sync::mpsc;
+
+/// What a hint is about; subscribers name the topics that their sessions live on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Topic {
+    /// The entries of one log.
+    Log(LogId),
+    /// The sessions of one account.
+    Account(AccountId),
+}
+
+/// Something that just happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hint {
+    /// The entry is durable in the log.
+    Appended(LogId, Arc<Entry>),
+    /// The account's first session came, or its last one went.
+    Presence {
+        /// Whose.
+        account: AccountId,
+        /// Whether it has a session now.
+        online: bool,
+    },
+    /// The sessions of these devices must end: their tokens have.
+    SessionsEnded {
+        /// Whose.
+        account: AccountId,
+        /// Which devices; `None` for all.
+        devices: Option<Vec<DeviceId>>,
+        /// Why.
+        reason: EndReason,
+    },
+}
+
+/// Why the server ends a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndReason {
+    /// Another device logged in under the `exclusive` policy; its name is for people to read.
+    Kicked {
+        /// What its owner calls the other device.
+        by: String,
+    },
+    /// The token was revoked: a logout or a new password.
+    Revoked,
+}
+
+/// What a subscriber receives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    /// A hint on a watched topic.
+    Hint(Topic, Hint),
+    /// Some hints were lost: compare heads with the store.
+    Missed,
+}
+
+/// Passes hints on.
+#[async_trait]
+pub trait Hints: Send + Sync {
+    /// Tells whoever watches the topic. Best effort: it never fails and never waits for a slow
+    /// subscriber, who gets [`Delivery::Missed`] instead.
+    async fn publish(&self, topic: Topic, hint: Hint);
+
+    /// A new subscriber whose queue holds `capacity` deliveries. It ends when the receiver is
+    /// dropped.
+    fn subscribe(&self, capacity: usize) -> Subscription;
+}
+
+/// One node's end of the bus.
+pub struct Subscription {
+    /// Says which topics to deliver.
+    pub topics: Arc<dyn Topics>,
+    /// What was delivered, in the order of publication for each publisher.
+    pub deliveries: mpsc::Receiver<Delivery>,
+}
+
+/// The topics of one subscriber. Watching is idempotent: the caller counts its sessions.
+#[async_trait]
+pub trait Topics: Send + Sync {
+    /// From when this returns, hints on the topic are delivered.
+    async fn watch(&self, topic: Topic);
+
+    /// Stops delivering the topic.
+    async fn unwatch(&self, topic: Topic);
+}

@@ -1,0 +1,11 @@
+//! What every service of Skein needs to be operated: configuration from file, environment and flags
+//! ([`config`]), logs ([`telemetry`]), an orderly end ([`lifecycle`]) and the file that says it is
+//! ready ([`ready`]).
+//!
+//! This crate refuses to know any role.
+
+pub mod clock;
+pub mod config;
+pub mod lifecycle;
+pub mod ready;
+pub mod telemetry;

@@ -1,0 +1,45 @@
+//! The file that tells a script where the server listens, once everything accepts.
+
+use std::{fs, io, net::SocketAddr, path::Path};
+
+use serde::Serialize;
+
+/// What the ready file holds.
+#[derive(Debug, Clone, Serialize)]
+pub struct Ready {
+    /// The gate's URL.
+    pub http: String,
+    /// The chat server's address.
+    pub quic: SocketAddr,
+}
+
+impl Ready {
+    /// Writes the file so that a reader sees all of it or nothing.
+    ///
+    /// # Errors
+    /// If the file cannot be written or renamed.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let mut draft = path.as_os_str().to_owned();
+        draft.push(".tmp");
+        fs::write(&draft, serde_json::to_vec(self)?)?;
+        fs::rename(&draft, path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_json_with_both_addresses() {
+        let ready = Ready {
+            http: "http://127.0.0.1:1".into(),
+            quic: SocketAddr::from(([127, 0, 0, 1], 2)),
+        };
+        let path = std::env::temp_dir().join(format!("skein-ready-{}.json", std::process::id()));
+        ready.write(&path).expect("the temporary folder takes files");
+        let text = fs::read_to_string(&path).expect("the file is there");
+        fs::remove_file(&path).expect("the file is ours");
+        assert_eq!(text, r#"{"http":"http://127.0.0.1:1","quic":"127.0.0.1:2"}"#);
+    }
+}

@@ -1,0 +1,63 @@
+//! Proof of a login: random, stored hashed, one a device, revocable, expiring.
+
+use async_trait::async_trait;
+use skein_core::{
+    account::{Identity, SessionPolicy},
+    id::{AccountId, DeviceId, EntryId},
+    name::DeviceName,
+    time::Timestamp,
+};
+
+use crate::{StoreError, log::Committed};
+
+/// SHA-256 or BLAKE3 of a token: the store never sees the token itself.
+pub type TokenHash = [u8; 32];
+
+/// A token to be issued.
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    /// Its hash.
+    pub hash: TokenHash,
+    /// Whom it speaks for.
+    pub account: AccountId,
+    /// The device that it is for; an earlier token of this account and device ends.
+    pub device: DeviceId,
+    /// What its owner calls that device.
+    pub device_name: DeviceName,
+    /// When it stops being valid.
+    pub expires: Timestamp,
+    /// Under [`SessionPolicy::Exclusive`] the tokens of the account's other devices end, each with
+    /// a `SessionEnded` entry in the personal log.
+    pub policy: SessionPolicy,
+    /// From which the ids of those entries are made, so that the store draws no random numbers.
+    pub entry_seed: EntryId,
+}
+
+/// What issuing a token did to others.
+#[derive(Debug, Clone, Default)]
+pub struct Issued {
+    /// Other devices whose tokens ended.
+    pub ended: Vec<DeviceId>,
+    /// What was appended to the account's personal log.
+    pub committed: Vec<Committed>,
+}
+
+/// Keeps tokens.
+#[async_trait]
+pub trait Tokens: Send + Sync {
+    /// Issues a token.
+    async fn issue_token(&self, new: NewToken, now: Timestamp) -> Result<Issued, StoreError>;
+
+    /// Whom a token speaks for, unless it is unknown, revoked or expired.
+    async fn identify(
+        &self,
+        hash: &TokenHash,
+        now: Timestamp,
+    ) -> Result<Option<Identity>, StoreError>;
+
+    /// Ends a token. Whether there was one.
+    async fn revoke_token(&self, hash: &TokenHash) -> Result<bool, StoreError>;
+
+    /// Forgets tokens that have expired. How many there were.
+    async fn purge_tokens(&self, now: Timestamp) -> Result<u64, StoreError>;
+}

@@ -1,0 +1,107 @@
+//! Uploads under way: what has to survive `kill -9` so that they continue where they were.
+
+use async_trait::async_trait;
+use skein_core::{
+    id::{AccountId, BlobId, UploadId},
+    port::resource::{BlobInfo, UploadSpec},
+    time::Timestamp,
+};
+
+use crate::StoreError;
+
+/// Where an upload stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UploadState {
+    /// Bytes are missing.
+    Receiving {
+        /// What the blob will be called.
+        blob: BlobId,
+        /// The last checkpoint.
+        checkpoint: Checkpoint,
+    },
+    /// The blob is visible.
+    Complete(BlobInfo),
+}
+
+/// A point from which an upload can continue after a crash.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Checkpoint {
+    /// Bytes that are durable in staging.
+    pub durable: u64,
+    /// The state of the hash over the first bytes, in the form of the crate `blob`.
+    pub hash_state: Vec<u8>,
+}
+
+/// How much an account may store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Bytes of all its blobs and open uploads together.
+    pub bytes: u64,
+    /// Open uploads.
+    pub open_uploads: u64,
+}
+
+/// An upload that is to be thrown away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StaleUpload {
+    /// Whose.
+    pub account: AccountId,
+    /// Which.
+    pub id: UploadId,
+    /// What its blob would have been called.
+    pub blob: BlobId,
+}
+
+/// Keeps uploads under way.
+#[async_trait]
+pub trait Uploads: Send + Sync {
+    /// Opens an upload under the name `blob`, or finds the one that has been opened with the same
+    /// account and id, whose blob keeps its first name.
+    ///
+    /// # Errors
+    /// Refused with `upload_conflict` if size, media type or hash differ from the first time, with
+    /// `quota` or `too_many` if `quota` has no room.
+    async fn open_upload(
+        &self,
+        account: AccountId,
+        spec: UploadSpec,
+        blob: BlobId,
+        quota: Quota,
+        now: Timestamp,
+    ) -> Result<UploadState, StoreError>;
+
+    /// Records a checkpoint. Returns once it is durable.
+    ///
+    /// # Errors
+    /// Refused with `not_found` if the upload was thrown away or is complete.
+    async fn checkpoint_upload(
+        &self,
+        account: AccountId,
+        id: UploadId,
+        checkpoint: Checkpoint,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Makes the blob visible (invariant 6). A blob with `dimensions` gets a pending thumbnail.
+    /// Completing it again answers the same.
+    ///
+    /// # Errors
+    /// Refused with `not_found` if the upload was thrown away.
+    async fn complete_upload(
+        &self,
+        account: AccountId,
+        id: UploadId,
+        dimensions: Option<(u32, u32)>,
+        now: Timestamp,
+    ) -> Result<BlobInfo, StoreError>;
+
+    /// Throws an open upload away. Whether there was one.
+    async fn discard_upload(&self, account: AccountId, id: UploadId) -> Result<bool, StoreError>;
+
+    /// Open uploads without a checkpoint since `before`, at most `limit`.
+    async fn stale_uploads(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<StaleUpload>, StoreError>;
+}
