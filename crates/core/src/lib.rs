@@ -21,6 +21,8 @@ pub mod name;
 pub mod policy;
 pub mod port;
 pub mod refusal;
+pub mod subject;
 pub mod sync;
 pub mod time;
+pub mod token;
 pub mod transfer;

@@ -8,4 +8,5 @@ pub mod clock;
 pub mod config;
 pub mod lifecycle;
 pub mod ready;
+pub mod secret;
 pub mod telemetry;
