@@ -1,0 +1,104 @@
+//! What the lease `node/<name>` says: JSON, read by nodes of other versions, hence stable. A reader
+//! passes over fields that it does not know and over versions other than its own.
+
+use data_encoding::HEXLOWER;
+use serde::{Deserialize, Serialize};
+use skein_core::port::directory::{ChatNode, NodeReport, Trust};
+
+/// The layout that this version writes and reads.
+const RECORD_VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    /// The layout.
+    v: u32,
+    name: String,
+    address: String,
+    /// The name in a certificate that an authority signed; else there are fingerprints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    server_name: Option<String>,
+    /// SHA-256 of certificates, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    fingerprints: Vec<String>,
+    sessions: u64,
+    sessions_max: u64,
+    draining: bool,
+}
+
+/// The stored form of a report.
+pub(crate) fn encode(report: &NodeReport) -> Vec<u8> {
+    let (server_name, fingerprints) = match &report.node.trust {
+        Trust::Authority { server_name } => (Some(server_name.clone()), Vec::new()),
+        Trust::Fingerprints(all) => (None, all.iter().map(|one| HEXLOWER.encode(one)).collect()),
+    };
+    let record = Record {
+        v: RECORD_VERSION,
+        name: report.node.name.clone(),
+        address: report.node.address.clone(),
+        server_name,
+        fingerprints,
+        sessions: report.sessions,
+        sessions_max: report.sessions_max,
+        draining: report.draining,
+    };
+    serde_json::to_vec(&record).expect("strings, numbers and booleans are always JSON")
+}
+
+/// The report, unless this version cannot read it.
+pub(crate) fn decode(bytes: &[u8]) -> Option<NodeReport> {
+    let record: Record = serde_json::from_slice(bytes).ok()?;
+    if record.v != RECORD_VERSION {
+        return None;
+    }
+    let trust = match record.server_name {
+        Some(server_name) => Trust::Authority { server_name },
+        None => Trust::Fingerprints(
+            record.fingerprints.iter().map(|text| fingerprint(text)).collect::<Option<_>>()?,
+        ),
+    };
+    Some(NodeReport {
+        node: ChatNode { name: record.name, address: record.address, trust },
+        sessions: record.sessions,
+        sessions_max: record.sessions_max,
+        draining: record.draining,
+    })
+}
+
+fn fingerprint(text: &str) -> Option<[u8; 32]> {
+    HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(trust: Trust) -> NodeReport {
+        let node = ChatNode { name: "one".into(), address: "192.0.2.1:4433".into(), trust };
+        NodeReport { node, sessions: 3, sessions_max: 100, draining: true }
+    }
+
+    #[test]
+    fn survives_its_stored_form() {
+        for trust in [
+            Trust::Authority { server_name: "chat.example.org".into() },
+            Trust::Fingerprints(vec![[1; 32], [0xfe; 32]]),
+        ] {
+            let report = report(trust);
+            assert_eq!(decode(&encode(&report)), Some(report));
+        }
+    }
+
+    #[test]
+    fn the_stored_form_is_stable() {
+        let stored = r#"{"v":1,"name":"one","address":"192.0.2.1:4433","server_name":"a","sessions":3,"sessions_max":100,"draining":true}"#;
+        let report = report(Trust::Authority { server_name: "a".into() });
+        assert_eq!(encode(&report), stored.as_bytes());
+        let newer = stored.replace("true", "true,\"new\":1");
+        assert_eq!(decode(newer.as_bytes()), Some(report));
+        for unreadable in [&*stored.replace("\"v\":1", "\"v\":2"), "", "{}"] {
+            assert_eq!(decode(unreadable.as_bytes()), None, "{unreadable}");
+        }
+        let bad = stored.replace(r#""server_name":"a""#, r#""fingerprints":["00"]"#);
+        assert_eq!(decode(bad.as_bytes()), None);
+    }
+}

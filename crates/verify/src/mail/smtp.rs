@@ -1,0 +1,201 @@
+//! Mails over SMTP.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lettre::{
+    AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
+    transport::smtp::{
+        authentication::Credentials,
+        client::{Tls, TlsParameters},
+    },
+};
+use thiserror::Error;
+
+use super::{Mailer, NotSent};
+use crate::config::{Security, Smtp};
+
+/// How long the server may take for each step of the conversation.
+const STEP_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// A client of one mail server. Each mail has a connection of its own: they are few, and a
+/// connection kept open would have to be watched.
+pub struct Relay {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+}
+
+/// The mail server is not configured in a way that can work.
+#[derive(Debug, Error)]
+pub enum BadSmtp {
+    /// Codes would cross the network in the clear.
+    #[error(
+        "verify.smtp.security: `none` is only for a server on this machine, and `{0}` is not; \
+         use `starttls` or `tls`"
+    )]
+    Unprotected(String),
+    /// Half of a login.
+    #[error("verify.smtp: `username` and `password` go together")]
+    HalfLogin,
+    /// The host cannot be named in a certificate.
+    #[error("verify.smtp.host: expected a host name or an address, got `{0}`")]
+    Host(String),
+}
+
+impl Relay {
+    /// A client of the configured server. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`BadSmtp`].
+    pub fn new(config: &Smtp) -> Result<Self, BadSmtp> {
+        let bad_host = |_| BadSmtp::Host(config.host.clone());
+        let parameters = || TlsParameters::new_rustls(config.host.clone()).map_err(bad_host);
+        let tls = match config.security {
+            Security::Starttls => Tls::Required(parameters()?),
+            Security::Tls => Tls::Wrapper(parameters()?),
+            Security::None if config.is_loopback() => Tls::None,
+            Security::None => return Err(BadSmtp::Unprotected(config.host.clone())),
+        };
+        let builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&config.host)
+            .port(config.port())
+            .tls(tls)
+            .timeout(Some(STEP_TIME_MAX));
+        let builder = match (&config.username, &config.password) {
+            (Some(name), Some(password)) => {
+                builder.credentials(Credentials::new(name.clone(), password.expose().to_owned()))
+            }
+            (None, None) => builder,
+            (Some(_), None) | (None, Some(_)) => return Err(BadSmtp::HalfLogin),
+        };
+        Ok(Self { transport: builder.build() })
+    }
+}
+
+#[async_trait]
+impl Mailer for Relay {
+    async fn send(&self, mail: Message) -> Result<(), NotSent> {
+        match self.transport.send(mail).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(match error.status() {
+                Some(status) => NotSent::Refused(status.to_string()),
+                None if error.is_timeout() => NotSent::Unreachable("it took too long"),
+                None if error.is_tls() => NotSent::Unreachable("TLS failed"),
+                None if error.is_client() => {
+                    NotSent::Unreachable("it lacks something that is needed, such as STARTTLS")
+                }
+                None => NotSent::Unreachable("the connection failed"),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use skein_ops::secret::Secret;
+    use tokio::{
+        io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    fn config(host: &str, port: u16) -> Smtp {
+        Smtp {
+            host: host.into(),
+            port: Some(port),
+            security: Security::None,
+            username: None,
+            password: None,
+            from: "skein@example.org".into(),
+        }
+    }
+
+    fn mail() -> Message {
+        Message::builder()
+            .from("skein@example.org".parse().expect("a mailbox"))
+            .to("bo@example.org".parse().expect("a mailbox"))
+            .subject("hello")
+            .body("123456\r\n".to_owned())
+            .expect("a mail")
+    }
+
+    /// Holds one conversation as a mail server; answers RCPT with `verdict`. Gives what it heard.
+    async fn serve(stream: TcpStream, verdict: &str) -> String {
+        let mut stream = BufReader::new(stream);
+        let mut heard = String::new();
+        stream.write_all(b"220 test\r\n").await.expect("a listener");
+        let mut in_data = false;
+        loop {
+            let mut line = String::new();
+            if stream.read_line(&mut line).await.expect("text") == 0 {
+                return heard;
+            }
+            heard.push_str(&line);
+            let answer = match line.trim_end() {
+                "." => {
+                    in_data = false;
+                    "250 taken"
+                }
+                _ if in_data => continue,
+                "DATA" => {
+                    in_data = true;
+                    "354 go on"
+                }
+                "QUIT" => "221 bye",
+                line if line.starts_with("RCPT") => verdict,
+                _ => "250 fine",
+            };
+            stream.write_all(format!("{answer}\r\n").as_bytes()).await.expect("a listener");
+        }
+    }
+
+    async fn exchange(verdict: &str) -> (Result<(), NotSent>, String) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let relay = Relay::new(&config("127.0.0.1", port)).expect("it is on this machine");
+        let server = async {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            serve(stream, verdict).await
+        };
+        tokio::join!(relay.send(mail()), server)
+    }
+
+    #[tokio::test]
+    async fn hands_the_mail_over() {
+        let (sent, heard) = exchange("250 fine").await;
+        sent.expect("the server took it");
+        assert!(heard.contains("RCPT TO:<bo@example.org>"), "{heard}");
+        assert!(heard.contains("\r\n123456\r\n"), "{heard}");
+    }
+
+    #[tokio::test]
+    async fn keeps_the_address_out_of_the_error() {
+        let (sent, _) = exchange("550 <bo@example.org>: no such user").await;
+        let error = sent.expect_err("the server refused it").to_string();
+        assert_eq!(error, "the mail server refused the mail with status 550");
+    }
+
+    #[tokio::test]
+    async fn says_when_nobody_is_there() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        drop(listener);
+        let relay = Relay::new(&config("127.0.0.1", port)).expect("it is on this machine");
+        assert!(matches!(relay.send(mail()).await, Err(NotSent::Unreachable(_))));
+    }
+
+    #[test]
+    fn refuses_what_cannot_work() {
+        let error = |config| Relay::new(&config).err().map(|error| error.to_string());
+        let far = error(config("mail.example.org", 25)).expect("an error");
+        assert!(far.contains("verify.smtp.security"), "{far}");
+        let half = Smtp { username: Some("skein".into()), ..config("localhost", 25) };
+        assert!(error(half).expect("an error").contains("go together"));
+        let whole = Smtp {
+            security: Security::Starttls,
+            username: Some("skein".into()),
+            password: Some(Secret::new("hunter2")),
+            ..config("mail.example.org", 587)
+        };
+        assert_eq!(error(whole), None);
+    }
+}
