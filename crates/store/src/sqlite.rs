@@ -1,0 +1,160 @@
+//! The embedded store: one SQLite file.
+//!
+//! [`Sqlite`] holds one connection that writes, owned by a thread of its own ([`writer`]), and a
+//! few that read ([`reader`]). Writes that wait at the same time share one transaction and one
+//! sync of the disk; none is answered before that (invariant 1). In write-ahead mode readers
+//! neither wait for the writer nor hold it up.
+//!
+//! The schema is in `migrations/sqlite`. Each noun's SQL is in the file of its name.
+
+mod account;
+mod blob;
+mod column;
+mod contact;
+mod fault;
+mod log;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod token;
+mod upload;
+mod writer;
+
+use std::{fs::OpenOptions, io, path::Path, time::Duration};
+
+use rusqlite::{Connection, OpenFlags};
+
+use self::{fault::Fault, reader::Readers, writer::Writer};
+use crate::StoreError;
+
+/// How long a connection waits for another process that has the file locked, such as a backup.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Prepared statements that a connection keeps: more than there are in this crate.
+const STATEMENTS_CACHED: usize = 128;
+/// Bytes that the write-ahead log keeps on disk after a checkpoint.
+const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
+
+mod migrations {
+    #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+    refinery::embed_migrations!("../../migrations/sqlite");
+}
+
+/// A store in one SQLite file.
+///
+/// Dropping it waits until what was submitted is written; [`Sqlite::close`] does the same without
+/// blocking the runtime.
+pub struct Sqlite {
+    writer: Writer,
+    readers: Readers,
+}
+
+impl Sqlite {
+    /// Opens the file, or creates it readable by its owner only, and brings its schema up to date.
+    /// Blocks: call it before the runtime is busy.
+    ///
+    /// # Errors
+    /// If the file cannot be opened, is no database, or has a schema that this version does not
+    /// know.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        create_private(path).map_err(|error| failed("create its file", error))?;
+        let connection = open_for_writing(path).map_err(|error| failed("open its file", error))?;
+        let connection = migrate(connection)?;
+        let readers = Readers::open(|| open_for_reading(path))
+            .map_err(|error| failed("open its file for reading", error))?;
+        let writer =
+            Writer::start(connection).map_err(|error| failed("start its writer", error))?;
+        Ok(Self { writer, readers })
+    }
+
+    /// Finishes what was submitted, moves the write-ahead log into the file and ends the writer.
+    /// Later writes fail; reads go on working.
+    pub async fn close(&self) {
+        self.writer.close().await;
+    }
+
+    /// Runs `work` in the writer's next transaction, inside a savepoint of its own, and returns its
+    /// result once that transaction is durable. `doing` follows "the store failed to".
+    async fn write<T, F>(&self, doing: &'static str, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    {
+        self.writer.submit(doing, work).await
+    }
+
+    /// Runs `work` on a consistent snapshot of what is durable.
+    async fn read<T, F>(&self, doing: &'static str, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    {
+        self.readers.run(doing, work).await
+    }
+}
+
+fn failed<E>(doing: &'static str, source: E) -> StoreError
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    StoreError::Failed { doing, source: Box::new(source) }
+}
+
+/// SQLite would create the file with the permissions of any document, but it holds password
+/// hashes; the files beside it inherit what it has.
+fn create_private(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+fn open_for_writing(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = open_connection(path)?;
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if !mode.eq_ignore_ascii_case("wal") {
+        tracing::warn!(sqlite.journal_mode = mode, "the file system has no write-ahead log");
+    }
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_KEPT, |_| Ok(()))?;
+    Ok(connection)
+}
+
+fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = open_connection(path)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+fn open_connection(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    Ok(connection)
+}
+
+/// A migration may rebuild tables that others refer to, which SQLite only allows with foreign keys
+/// off; what it leaves behind is checked instead.
+fn migrate(mut connection: Connection) -> Result<Connection, StoreError> {
+    let off_and_on = |connection: &Connection, on: bool| {
+        connection
+            .pragma_update(None, "foreign_keys", on)
+            .map_err(|error| failed("switch foreign keys", error))
+    };
+    off_and_on(&connection, false)?;
+    migrations::migrations::runner()
+        .run(&mut connection)
+        .map_err(|error| failed("migrate its schema", error))?;
+    let broken: i64 = connection
+        .query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0))
+        .map_err(|error| failed("check its foreign keys", error))?;
+    if broken > 0 {
+        let error = io::Error::other(format!("{broken} rows refer to rows that do not exist"));
+        return Err(failed("check its foreign keys", error));
+    }
+    off_and_on(&connection, true)?;
+    Ok(connection)
+}

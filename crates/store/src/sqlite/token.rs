@@ -1,0 +1,127 @@
+//! Tokens in SQLite.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, params};
+use skein_core::{
+    account::{Identity, SessionPolicy},
+    entry::{Body, SessionEnded},
+    id::{AccountId, DeviceId, LogId},
+    name::DeviceName,
+    time::Timestamp,
+};
+
+use super::{
+    Sqlite,
+    column::{Id, Int, number, profile, text},
+    fault::Fault,
+    log,
+};
+use crate::{
+    StoreError,
+    token::{Issued, NewToken, TokenHash, Tokens},
+};
+
+#[async_trait]
+impl Tokens for Sqlite {
+    async fn issue_token(&self, new: NewToken, now: Timestamp) -> Result<Issued, StoreError> {
+        self.write("issue a token", move |db| issue(db, &new, now)).await
+    }
+
+    async fn identify(
+        &self,
+        hash: &TokenHash,
+        now: Timestamp,
+    ) -> Result<Option<Identity>, StoreError> {
+        let hash = *hash;
+        self.read("check a token", move |db| {
+            let sql = "SELECT a.id, a.name, t.device, t.device_name \
+                       FROM tokens t JOIN accounts a ON a.id = t.account \
+                       WHERE t.hash = ?1 AND t.expires_ms > ?2";
+            let found = db.prepare_cached(sql)?.query_row(params![hash, Int(now.0)], |row| {
+                Ok(Identity {
+                    account: profile(row, 0)?,
+                    device: DeviceId(row.get(2)?),
+                    device_name: text(row, 3, DeviceName::parse)?,
+                })
+            });
+            Ok(found.optional()?)
+        })
+        .await
+    }
+
+    async fn revoke_token(&self, hash: &TokenHash) -> Result<bool, StoreError> {
+        let hash = *hash;
+        self.write("revoke a token", move |db| {
+            let ended = db.prepare_cached("DELETE FROM tokens WHERE hash = ?1")?.execute([hash])?;
+            Ok(ended > 0)
+        })
+        .await
+    }
+
+    async fn purge_tokens(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.write("purge tokens", move |db| {
+            let sql = "DELETE FROM tokens WHERE expires_ms <= ?1";
+            let purged = db.prepare_cached(sql)?.execute([Int(now.0)])?;
+            Ok(u64::try_from(purged).unwrap_or(u64::MAX))
+        })
+        .await
+    }
+}
+
+fn issue(db: &Connection, new: &NewToken, now: Timestamp) -> Result<Issued, Fault> {
+    let mut issued = Issued::default();
+    if new.policy == SessionPolicy::Exclusive {
+        let log = LogId::Personal(new.account);
+        for other in other_tokens(db, new.account, new.device)? {
+            // A session may outlive its token, so the device is named in any case; but a token that
+            // has expired was not ended by this login.
+            issued.ended.push(other.device);
+            if other.expires > now {
+                let number = u64::try_from(issued.committed.len()).unwrap_or(u64::MAX);
+                let id = log::derived_id(new.entry_seed, log, number);
+                let body = Body::SessionEnded(SessionEnded {
+                    device: other.device_name,
+                    by: new.device_name.clone(),
+                });
+                issued.committed.push(log::push(db, log, id, new.account, now, body)?);
+            }
+        }
+        db.prepare_cached("DELETE FROM tokens WHERE account = ?1")?.execute([Id(new.account.0)])?;
+    }
+    let sql = "INSERT OR REPLACE INTO tokens \
+               (hash, account, device, device_name, issued_ms, expires_ms) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    db.prepare_cached(sql)?.execute(params![
+        new.hash,
+        Id(new.account.0),
+        new.device.0,
+        new.device_name.as_str(),
+        Int(now.0),
+        Int(new.expires.0)
+    ])?;
+    Ok(issued)
+}
+
+struct OtherToken {
+    device: DeviceId,
+    device_name: DeviceName,
+    expires: Timestamp,
+}
+
+fn other_tokens(
+    db: &Connection,
+    account: AccountId,
+    device: DeviceId,
+) -> rusqlite::Result<Vec<OtherToken>> {
+    let sql = "SELECT device, device_name, expires_ms FROM tokens \
+               WHERE account = ?1 AND device <> ?2 ORDER BY issued_ms, device";
+    let mut statement = db.prepare_cached(sql)?;
+    let others = statement.query_map(params![Id(account.0), device.0], |row| {
+        Ok(OtherToken {
+            device: DeviceId(row.get(0)?),
+            device_name: text(row, 1, DeviceName::parse)?,
+            expires: Timestamp(number(row, 2)?),
+        })
+    })?;
+    others.collect()
+}

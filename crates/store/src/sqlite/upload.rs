@@ -1,0 +1,216 @@
+//! Uploads in SQLite.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, params};
+use skein_core::{
+    id::{AccountId, BlobId, UploadId},
+    name::MediaType,
+    port::resource::{BlobInfo, Thumbnail, UploadSpec},
+    refusal::{Code, Refusal},
+    time::Timestamp,
+};
+
+use super::{
+    Sqlite, blob,
+    column::{Id, Int, count, number, text},
+    fault::Fault,
+};
+use crate::{
+    StoreError,
+    upload::{Checkpoint, Quota, StaleUpload, UploadState, Uploads},
+};
+
+/// `uploads.state` of one that misses bytes. Persisted, and named in an index: stable.
+const RECEIVING: i64 = 1;
+/// `uploads.state` of one whose blob is visible. Persisted: stable.
+const COMPLETE: i64 = 2;
+
+#[async_trait]
+impl Uploads for Sqlite {
+    async fn open_upload(
+        &self,
+        account: AccountId,
+        spec: UploadSpec,
+        blob: BlobId,
+        quota: Quota,
+        now: Timestamp,
+    ) -> Result<UploadState, StoreError> {
+        self.write("open an upload", move |db| match find(db, account, spec.id)? {
+            Some(upload) => upload.reopen(db, &spec),
+            None => open(db, account, &spec, blob, quota, now),
+        })
+        .await
+    }
+
+    async fn checkpoint_upload(
+        &self,
+        account: AccountId,
+        id: UploadId,
+        checkpoint: Checkpoint,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write("record a checkpoint", move |db| {
+            let sql = "UPDATE uploads SET durable = ?3, hash_state = ?4, touched_ms = ?5 \
+                       WHERE account = ?1 AND id = ?2 AND state = 1";
+            let changed = db.prepare_cached(sql)?.execute(params![
+                Id(account.0),
+                id.0,
+                Int(checkpoint.durable),
+                checkpoint.hash_state,
+                Int(now.0)
+            ])?;
+            if changed == 0 { Err(Refusal::not_found("upload").into()) } else { Ok(()) }
+        })
+        .await
+    }
+
+    async fn complete_upload(
+        &self,
+        account: AccountId,
+        id: UploadId,
+        dimensions: Option<(u32, u32)>,
+        now: Timestamp,
+    ) -> Result<BlobInfo, StoreError> {
+        self.write("complete an upload", move |db| complete(db, account, id, dimensions, now)).await
+    }
+
+    async fn discard_upload(&self, account: AccountId, id: UploadId) -> Result<bool, StoreError> {
+        self.write("discard an upload", move |db| {
+            let sql = "DELETE FROM uploads WHERE account = ?1 AND id = ?2 AND state = 1";
+            Ok(db.prepare_cached(sql)?.execute(params![Id(account.0), id.0])? > 0)
+        })
+        .await
+    }
+
+    async fn stale_uploads(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<StaleUpload>, StoreError> {
+        self.read("find stale uploads", move |db| {
+            let sql = "SELECT account, id, blob FROM uploads \
+                       WHERE state = 1 AND touched_ms < ?1 ORDER BY touched_ms LIMIT ?2";
+            let mut statement = db.prepare_cached(sql)?;
+            let found = statement.query_map(params![Int(before.0), count(limit)], |row| {
+                Ok(StaleUpload {
+                    account: AccountId(number(row, 0)?),
+                    id: UploadId(row.get(1)?),
+                    blob: BlobId(row.get(2)?),
+                })
+            })?;
+            Ok(found.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+}
+
+/// A row of the table.
+struct Upload {
+    blob: BlobId,
+    spec: UploadSpec,
+    complete: bool,
+    checkpoint: Checkpoint,
+}
+
+impl Upload {
+    fn reopen(self, db: &Connection, spec: &UploadSpec) -> Result<UploadState, Fault> {
+        if self.spec != *spec {
+            let message = "this upload id was used for another file; draw a new one";
+            return Err(Refusal::new(Code::UploadConflict, message).into());
+        }
+        if self.complete {
+            return Ok(UploadState::Complete(self.completed(db)?));
+        }
+        Ok(UploadState::Receiving { blob: self.blob, checkpoint: self.checkpoint })
+    }
+
+    /// The blob of a complete upload; the two rows live and die together.
+    fn completed(&self, db: &Connection) -> rusqlite::Result<BlobInfo> {
+        blob::find(db, self.blob)?.ok_or(rusqlite::Error::QueryReturnedNoRows)
+    }
+}
+
+fn find(db: &Connection, account: AccountId, id: UploadId) -> rusqlite::Result<Option<Upload>> {
+    let sql = "SELECT blob, size, media_type, hash, state, durable, hash_state FROM uploads \
+               WHERE account = ?1 AND id = ?2";
+    db.prepare_cached(sql)?
+        .query_row(params![Id(account.0), id.0], |row| {
+            Ok(Upload {
+                blob: BlobId(row.get(0)?),
+                spec: UploadSpec {
+                    id,
+                    size: number(row, 1)?,
+                    media_type: text(row, 2, MediaType::parse)?,
+                    hash: row.get(3)?,
+                },
+                complete: row.get::<_, i64>(4)? == COMPLETE,
+                checkpoint: Checkpoint { durable: number(row, 5)?, hash_state: row.get(6)? },
+            })
+        })
+        .optional()
+}
+
+fn open(
+    db: &Connection,
+    account: AccountId,
+    spec: &UploadSpec,
+    blob: BlobId,
+    quota: Quota,
+    now: Timestamp,
+) -> Result<UploadState, Fault> {
+    let open_uploads = db
+        .prepare_cached("SELECT count(*) FROM uploads WHERE account = ?1 AND state = 1")?
+        .query_row([Id(account.0)], |row| number(row, 0))?;
+    if open_uploads >= quota.open_uploads {
+        let message = format!("{open_uploads} uploads are open already; finish one of them first");
+        return Err(Refusal::new(Code::TooMany, message).into());
+    }
+    let used = blob::used_bytes(db, account)?;
+    if used.saturating_add(spec.size) > quota.bytes {
+        let left = quota.bytes.saturating_sub(used);
+        let message =
+            format!("the file has {} bytes and your storage has room for {left}", spec.size);
+        return Err(Refusal::new(Code::Quota, message).into());
+    }
+    let sql = "INSERT INTO uploads \
+               (account, id, blob, size, media_type, hash, state, durable, hash_state, touched_ms) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, x'', ?8)";
+    db.prepare_cached(sql)?.execute(params![
+        Id(account.0),
+        spec.id.0,
+        blob.0,
+        Int(spec.size),
+        spec.media_type.as_str(),
+        spec.hash,
+        RECEIVING,
+        Int(now.0)
+    ])?;
+    Ok(UploadState::Receiving { blob, checkpoint: Checkpoint::default() })
+}
+
+fn complete(
+    db: &Connection,
+    account: AccountId,
+    id: UploadId,
+    dimensions: Option<(u32, u32)>,
+    now: Timestamp,
+) -> Result<BlobInfo, Fault> {
+    let upload = find(db, account, id)?.ok_or_else(|| Refusal::not_found("upload"))?;
+    if upload.complete {
+        return Ok(upload.completed(db)?);
+    }
+    let sql = "UPDATE uploads SET state = ?3, durable = size, hash_state = x'', touched_ms = ?4 \
+               WHERE account = ?1 AND id = ?2";
+    db.prepare_cached(sql)?.execute(params![Id(account.0), id.0, COMPLETE, Int(now.0)])?;
+    let info = BlobInfo {
+        id: upload.blob,
+        uploader: account,
+        size: upload.spec.size,
+        media_type: upload.spec.media_type,
+        hash: upload.spec.hash,
+        dimensions,
+        thumbnail: if dimensions.is_some() { Thumbnail::Pending } else { Thumbnail::None },
+    };
+    blob::insert(db, &info, now)?;
+    Ok(info)
+}

@@ -1,0 +1,231 @@
+//! The one thread that writes. It takes as many waiting jobs as there are, runs them in the order
+//! of submission inside one transaction, and answers them after the commit: a sync of the disk is
+//! shared by all who wait for it.
+//!
+//! Each job has a savepoint, so that one that is refused or fails takes back only itself. Every
+//! answer waits for the commit, that of a refusal too: it may rest on what a neighbour has just
+//! written.
+
+use std::{
+    io,
+    sync::{Mutex, PoisonError},
+    thread::{self, JoinHandle},
+};
+
+use rusqlite::Connection;
+use thiserror::Error;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task,
+};
+
+use super::{failed, fault::Fault};
+use crate::StoreError;
+
+/// Jobs in one transaction at most. Beyond a few hundred, the cost of the sync no longer shows,
+/// and the first of the batch would wait for the last.
+const BATCH_JOBS_MAX: usize = 512;
+/// Jobs that wait for the writer; a further one waits outside.
+const QUEUE_JOBS_MAX: usize = 1024;
+
+/// A job's way into the writer's thread and back.
+pub(super) struct Writer {
+    /// Taken only on drop, to let the thread end.
+    queue: Option<mpsc::Sender<Message>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(super) fn start(connection: Connection) -> io::Result<Self> {
+        let (queue, jobs) = mpsc::channel(QUEUE_JOBS_MAX);
+        let thread = thread::Builder::new()
+            .name("skein-store-writer".into())
+            .spawn(move || write_until_closed(&connection, jobs))?;
+        Ok(Self { queue: Some(queue), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Runs `work` in the next transaction and returns its result once that is durable. If the
+    /// caller goes away meanwhile, the work is done all the same.
+    pub(super) async fn submit<T, F>(&self, doing: &'static str, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let job = Pending { doing, work: Some(work), result: None, answer };
+        let queue = self.queue.as_ref().ok_or_else(|| failed(doing, WriteFailed::Closed))?;
+        queue
+            .send(Message::Job(Box::new(job)))
+            .await
+            .map_err(|_| failed(doing, WriteFailed::Closed))?;
+        answered.await.map_err(|_| failed(doing, WriteFailed::Closed))?
+    }
+
+    /// Lets the thread finish what was submitted, and waits for its end.
+    pub(super) async fn close(&self) {
+        if let Some(queue) = &self.queue {
+            // An error says that it was closed before; its end is awaited just the same.
+            queue.send(Message::Close).await.ok();
+        }
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let joined = task::spawn_blocking(move || join(thread)).await;
+            if let Err(error) = joined {
+                tracing::error!(error.cause = %error, "the store's writer was not awaited");
+            }
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            join(thread);
+        }
+    }
+}
+
+fn join(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("the store's writer has panicked");
+    }
+}
+
+/// Why nothing, or not this, was written.
+#[derive(Debug, Error)]
+enum WriteFailed {
+    #[error("the store is closed")]
+    Closed,
+    #[error("the batch was not committed: {0}")]
+    Batch(String),
+}
+
+/// Why a whole batch was given up, to follow "the batch was not committed".
+struct Broken(String);
+
+impl From<rusqlite::Error> for Broken {
+    fn from(error: rusqlite::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+enum Message {
+    Job(Box<dyn Job>),
+    Close,
+}
+
+/// A job with its type hidden, so that one queue carries all.
+trait Job: Send {
+    /// Does the work inside the open transaction and keeps the result. An error is not the job's
+    /// own: it ends the batch.
+    fn run(&mut self, connection: &Connection) -> Result<(), Broken>;
+
+    /// Tells the caller: the result if the batch is durable, otherwise why it is not.
+    fn answer(self: Box<Self>, batch: Result<(), &str>);
+}
+
+struct Pending<T, F> {
+    doing: &'static str,
+    work: Option<F>,
+    result: Option<Result<T, Fault>>,
+    answer: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Job for Pending<T, F>
+where
+    T: Send,
+    F: FnOnce(&Connection) -> Result<T, Fault> + Send,
+{
+    fn run(&mut self, connection: &Connection) -> Result<(), Broken> {
+        if let Some(work) = self.work.take() {
+            self.result = Some(in_savepoint(connection, work)?);
+        }
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, batch: Result<(), &str>) {
+        let failure = |cause: &str| failed(self.doing, WriteFailed::Batch(cause.into()));
+        let answer = match (batch, self.result) {
+            (Ok(()), Some(result)) => result.map_err(|fault| fault.while_doing(self.doing)),
+            (Ok(()), None) => Err(failure("it was not run")),
+            (Err(cause), _) => Err(failure(cause)),
+        };
+        // The caller may have gone away: then nobody waits for the answer.
+        self.answer.send(answer).ok();
+    }
+}
+
+fn in_savepoint<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> Result<T, Fault>,
+) -> Result<Result<T, Fault>, Broken> {
+    execute(connection, "SAVEPOINT job")?;
+    let result = work(connection);
+    if connection.is_autocommit() {
+        // After an error such as a full disk SQLite may roll everything back by itself.
+        return Err(match result {
+            Err(Fault::Database(error)) => Broken::from(error),
+            _ => Broken("its transaction has ended early".into()),
+        });
+    }
+    if result.is_err() {
+        execute(connection, "ROLLBACK TO job")?;
+    }
+    execute(connection, "RELEASE job")?;
+    Ok(result)
+}
+
+fn write_until_closed(connection: &Connection, mut queue: mpsc::Receiver<Message>) {
+    let mut messages = Vec::with_capacity(BATCH_JOBS_MAX);
+    let mut jobs = Vec::with_capacity(BATCH_JOBS_MAX);
+    while queue.blocking_recv_many(&mut messages, BATCH_JOBS_MAX) > 0 {
+        for message in messages.drain(..) {
+            match message {
+                Message::Job(job) => jobs.push(job),
+                // What is in the queue is still done; nothing more gets in.
+                Message::Close => queue.close(),
+            }
+        }
+        write_batch(connection, &mut jobs);
+    }
+    if let Err(error) = checkpoint(connection) {
+        tracing::warn!(error.cause = %error, "the write-ahead log stays for the next start");
+    }
+}
+
+fn write_batch(connection: &Connection, jobs: &mut Vec<Box<dyn Job>>) {
+    let outcome = commit_all(connection, jobs);
+    if let Err(Broken(cause)) = &outcome {
+        tracing::error!(error.cause = cause, batch.jobs = jobs.len(), "a batch was not committed");
+    }
+    for job in jobs.drain(..) {
+        job.answer(outcome.as_ref().map(|()| ()).map_err(|broken| broken.0.as_str()));
+    }
+}
+
+fn commit_all(connection: &Connection, jobs: &mut [Box<dyn Job>]) -> Result<(), Broken> {
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    execute(connection, "BEGIN IMMEDIATE")?;
+    let done = jobs
+        .iter_mut()
+        .try_for_each(|job| job.run(connection))
+        .and_then(|()| Ok(execute(connection, "COMMIT")?));
+    if done.is_err() && !connection.is_autocommit() {
+        execute(connection, "ROLLBACK")?;
+    }
+    done
+}
+
+/// Runs a statement without parameters; prepared once, because each job needs a few.
+fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute([]).map(drop)
+}
+
+fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}
