@@ -1,1 +1,23 @@
-//! Placeholder.
+//! How a client follows its logs and gets its messages into them, over connections that come and go.
+//!
+//! Read [`Session`] first: it is the machine that a shell drives. It owns an [`Outbox`] (what is on
+//! its way up) and one [`Timeline`] a log (what comes down). The shell calls `handle_*` with what
+//! happened and the time, and carries out what [`Session::poll_effect`] answers, in that order.
+//!
+//! What the shell must keep on disk, and nothing else: each draft, from before it is enqueued until
+//! [`Effect::Acked`] or [`Effect::Rejected`]; each entry that [`Effect::Store`] names. With that, a
+//! client that is killed at any moment loses nothing and repeats nothing.
+
+mod link;
+mod logs;
+mod outbox;
+mod session;
+mod timeline;
+
+pub use link::{CloseReason, Link, StopReason};
+pub use logs::READS_IN_FLIGHT_MAX;
+pub use outbox::{DRAFTS_MAX, Outbox, OutboxFull, Verdict};
+pub use session::{
+    Effect, INITIAL_HISTORY_ENTRIES, REPLY_TIMEOUT, STEADY_AFTER, Session, Start, WELCOME_TIMEOUT,
+};
+pub use timeline::{Fetch, Timeline};

@@ -1,0 +1,81 @@
+//! What goes into a session at its start, and what it asks its shell to do.
+
+use crate::{
+    entry::{Draft, Entry},
+    id::{AccountId, ConversationId, EntryId, LogId, Seq},
+    refusal::Refusal,
+    sync::{CloseReason, StopReason},
+};
+
+/// What a session continues from: what its shell has on disk.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// Whose session it is.
+    pub account: AccountId,
+    /// The last entry on disk of each log.
+    pub cursors: Vec<(LogId, Seq)>,
+    /// Drafts that were neither acknowledged nor rejected, in the order in which they were written.
+    pub drafts: Vec<Draft>,
+    /// Entries of an unknown conversation's past to read; usually
+    /// [`INITIAL_HISTORY_ENTRIES`](super::INITIAL_HISTORY_ENTRIES).
+    pub history_entries: u64,
+    /// Drawn at random: spreads the waits of many clients.
+    pub seed: u64,
+}
+
+/// What the shell has to do. In order; each before the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Make a connection; answer with `handle_dialed` or `handle_closed`.
+    Dial {
+        /// The node cannot be reached or is going away: ask the gate for a chat node before dialing.
+        ask_again: bool,
+    },
+    /// Open the session stream with these cursors.
+    SendHello {
+        /// The last entry here of each log that is followed.
+        cursors: Vec<(LogId, Seq)>,
+    },
+    /// Ask to append; answer with `handle_appended` or `handle_refused`.
+    SendDraft(Draft),
+    /// Ask for a page; answer with `handle_page` or `handle_page_refused`.
+    ReadLog {
+        /// Of which log.
+        log: LogId,
+        /// The entries after this one.
+        after: Seq,
+        /// Entries at most.
+        limit: usize,
+    },
+    /// Keep the entry and the cursor that it moves, then show it.
+    Store {
+        /// In which log.
+        log: LogId,
+        /// What.
+        entry: Entry,
+    },
+    /// Forget the draft: it is in the log.
+    Acked {
+        /// Which draft.
+        id: EntryId,
+        /// The log.
+        conversation: ConversationId,
+        /// Its place there.
+        seq: Seq,
+    },
+    /// Forget the draft: it will never be accepted. Tell its author.
+    Rejected {
+        /// Which draft.
+        id: EntryId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Close the connection.
+    Hangup,
+    /// The connection is gone, and another one will be made.
+    Lost(CloseReason),
+    /// [`Session::link`](super::Session::link) answers something new.
+    StateChanged,
+    /// It is over until a person does something.
+    Stopped(StopReason),
+}

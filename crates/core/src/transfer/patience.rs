@@ -1,0 +1,88 @@
+//! Whether and when an interrupted transfer is tried again.
+
+use std::time::Duration;
+
+use crate::{
+    backoff::Backoff,
+    refusal::{Code, Refusal},
+};
+
+/// Failures in a row, without a byte of progress between them, after which a transfer is given up.
+/// With the backoff's ceilings these are two to four minutes: longer than a server restart or a
+/// tunnel, and shorter than the patience of someone who watches.
+pub const FAILURES_IN_A_ROW_MAX: u32 = 14;
+
+/// Counts failures since the last progress.
+#[derive(Debug, Clone, Default)]
+pub struct Patience {
+    backoff: Backoff,
+}
+
+/// What to do after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Open the transfer again after this long.
+    Retry(Duration),
+    /// Trying again cannot help, or has not helped often enough.
+    GiveUp,
+}
+
+impl Patience {
+    /// Bytes have moved: a failure from here on is the first in a row.
+    pub const fn progressed(&mut self) {
+        self.backoff.reset();
+    }
+
+    /// The connection was lost, or could not be made.
+    pub fn lost(&mut self, random: u64) -> Next {
+        if self.backoff.failures() >= FAILURES_IN_A_ROW_MAX {
+            return Next::GiveUp;
+        }
+        Next::Retry(self.backoff.failed(random))
+    }
+
+    /// The server has refused to open or to go on.
+    pub fn refused(&mut self, refusal: &Refusal, random: u64) -> Next {
+        match refusal.code {
+            // The two sides disagree about the offset: opening again settles it.
+            Code::WrongOffset | Code::Incomplete => self.lost(random),
+            code if code.is_transient() => match self.lost(random) {
+                Next::Retry(delay) => {
+                    Next::Retry(refusal.retry_after.map_or(delay, |named| named.max(delay)))
+                }
+                Next::GiveUp => Next::GiveUp,
+            },
+            _ => Next::GiveUp,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_refusal_means() {
+        for code in Code::ALL {
+            let retried =
+                matches!(code, Code::WrongOffset | Code::Incomplete) || code.is_transient();
+            let next = Patience::default().refused(&Refusal::new(*code, "x"), 1);
+            assert_eq!(next != Next::GiveUp, retried, "{code}");
+        }
+        let limited = Refusal::limited("x", Duration::from_secs(7));
+        let next = Patience::default().refused(&limited, 1);
+        assert_eq!(next, Next::Retry(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn is_bounded_without_progress() {
+        let mut patience = Patience::default();
+        for round in 0..3 {
+            for _ in 0..FAILURES_IN_A_ROW_MAX {
+                assert_ne!(patience.lost(1), Next::GiveUp, "{round}");
+            }
+            assert_eq!(patience.lost(1), Next::GiveUp);
+            patience.progressed();
+        }
+    }
+}
