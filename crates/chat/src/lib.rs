@@ -1,1 +1,23 @@
-//! Placeholder.
+//! The chat role: accepts connections, holds sessions, appends to logs and passes on what grew.
+//!
+//! A connection ([`connection`]) says hello on its session stream, and then opens a stream for each
+//! further piece of work. The [`hub`] knows who has a session here and which logs they live on; the
+//! bus tells it what was appended anywhere, and it tells the sessions.
+//!
+//! **Architecture Invariants**: a node holds no truth, so killing it loses nothing. An append is
+//! answered after its commit (invariant 1), and only then told to the bus (invariant 4). Every
+//! queue of a session is bounded; one that is full makes the session *behind* (invariant 5).
+
+mod answer;
+pub mod config;
+mod connection;
+mod doorkeeper;
+mod download;
+pub mod hub;
+mod queue;
+mod report;
+mod role;
+mod session;
+mod upload;
+
+pub use role::{BindError, Parts, Running, bind};

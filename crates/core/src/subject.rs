@@ -17,7 +17,7 @@ const SUBJECT_DIGITS: usize = 32;
 const NETWORK_BITS: u32 = 64;
 
 /// Someone whose events are counted, in a form that fits into a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Subject(String);
 
 impl Subject {

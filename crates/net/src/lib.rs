@@ -1,1 +1,19 @@
-//! Placeholder.
+//! Skein's transport: endpoints, TLS, and one session type over all of them.
+//!
+//! [`Listener`](listen::Listener) and [`Dialer`](dial::Dialer) make [`Connection`]s; a connection
+//! opens and accepts streams; a stream carries frames, then raw bytes ([`stream`]). One UDP port
+//! serves every protocol, told apart by ALPN.
+//!
+//! **Architecture Invariant**: this is the only crate of the server and of the SDK that names
+//! quinn. What its callers see is the same over QUIC, WebTransport and the TCP fallback.
+
+pub mod connection;
+pub mod dial;
+pub mod identity;
+pub mod listen;
+pub mod priority;
+pub mod stream;
+mod tls;
+mod transport;
+
+pub use connection::Connection;

@@ -76,7 +76,7 @@ impl Decoder {
     ///
     /// # Errors
     /// [`FrameError`]; the stream cannot be read on after one.
-    pub fn next<M: Message + Default + prost::Name>(&mut self) -> Result<Option<M>, FrameError> {
+    pub fn message<M: Message + Default + prost::Name>(&mut self) -> Result<Option<M>, FrameError> {
         let Some((header, length)) = self.length()? else { return Ok(None) };
         if self.buffer.len() < header + length {
             self.buffer.reserve(header + length - self.buffer.len());
@@ -141,7 +141,8 @@ mod tests {
             for part in [&bytes[..split], &bytes[split..]] {
                 decoder.feed(part);
                 while accounts.len() < 3 {
-                    let Some(message) = decoder.next::<pb::Presence>().expect("good frames") else {
+                    let Some(message) = decoder.message::<pb::Presence>().expect("good frames")
+                    else {
                         break;
                     };
                     accounts.push(message.account);
@@ -164,11 +165,11 @@ mod tests {
         for (bytes, error) in table {
             let mut decoder = Decoder::new();
             decoder.feed(bytes);
-            assert_eq!(decoder.next::<pb::Presence>(), Err(error), "{bytes:?}");
+            assert_eq!(decoder.message::<pb::Presence>(), Err(error), "{bytes:?}");
         }
         let mut decoder = Decoder::new();
         decoder.feed(&encode(&presence(1))[..2]);
-        assert_eq!(decoder.next::<pb::Presence>(), Ok(None));
+        assert_eq!(decoder.message::<pb::Presence>(), Ok(None));
         assert_eq!(decoder.end(), Err(FrameError::Truncated));
     }
 }

@@ -1,0 +1,130 @@
+//! Answers the requests of a session. Who asks is known from the session alone (invariant 7); who
+//! may do what is decided by [`skein_core::policy`], on facts from the store.
+
+use std::sync::Arc;
+
+use skein_bus::hint::{Hint, Hints, Topic};
+use skein_core::{
+    account::{Identity, Profile},
+    entry::Draft,
+    id::{AccountId, EntryId, LogId},
+    limit, policy,
+    refusal::Refusal,
+    time::Clock,
+};
+use skein_store::{
+    Store, StoreError,
+    contact::Step as StepTaken,
+    log::{Committed, Page},
+};
+use skein_wire::{
+    pb::{self, reply::Kind},
+    people,
+    session::{ReadFrom, Request, Step},
+};
+
+use crate::hub::Hub;
+
+/// What answering takes.
+#[derive(Clone)]
+pub(crate) struct Answerer {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) hints: Arc<dyn Hints>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Answerer {
+    /// Does what `identity` asks and says what came of it.
+    pub(crate) async fn answer(&self, identity: &Identity, request: pb::request::Kind) -> Kind {
+        let account = identity.account.id;
+        let answered = async {
+            self.hub.take_request(account)?;
+            let request = Request::parse(account, request)?;
+            self.carry_out(account, request).await.map_err(StoreError::into_refusal)
+        };
+        answered.await.unwrap_or_else(|refusal: Refusal| Kind::Error(refusal.into()))
+    }
+
+    async fn carry_out(&self, account: AccountId, request: Request) -> Result<Kind, StoreError> {
+        match request {
+            Request::Append(draft) => self.append(account, draft).await,
+            Request::Read { log, from, limit } => self.read(account, log, from, limit).await,
+            Request::FindAccounts { prefix } => {
+                let found = self.store.find_accounts(&prefix, limit::SEARCH_RESULTS_MAX).await?;
+                let accounts = found.into_iter().map(Profile::into).collect();
+                Ok(Kind::Accounts(pb::Accounts { accounts }))
+            }
+            Request::Step { peer, id, step } => self.step(account, peer, id, step).await,
+            Request::ListContacts => {
+                let contacts = self.store.contacts(account).await?.into_iter();
+                let contacts = contacts.map(|contact| {
+                    let online = self.hub.is_online(contact.profile.id);
+                    people::contact(contact, online)
+                });
+                Ok(Kind::Contacts(pb::Contacts { contacts: contacts.collect() }))
+            }
+            Request::ListRequests => {
+                let requests = self.store.contact_requests(account).await?;
+                let requests = requests.into_iter().map(Into::into).collect();
+                Ok(Kind::Requests(pb::ContactRequests { requests }))
+            }
+            Request::ListConversations => {
+                let conversations = self.store.conversations(account).await?;
+                let conversations = conversations.into_iter().map(Into::into).collect();
+                Ok(Kind::Conversations(pb::Conversations { conversations }))
+            }
+        }
+    }
+
+    async fn append(&self, author: AccountId, draft: Draft) -> Result<Kind, StoreError> {
+        let log = LogId::Conversation(draft.conversation);
+        let appended = self.store.append(author, draft, self.clock.now()).await?;
+        if !appended.repeated {
+            self.publish(log, appended.entry.clone()).await;
+        }
+        Ok(Kind::Appended(appended.entry.into()))
+    }
+
+    async fn read(
+        &self,
+        account: AccountId,
+        log: LogId,
+        from: ReadFrom,
+        limit: usize,
+    ) -> Result<Kind, StoreError> {
+        if let LogId::Conversation(conversation) = log {
+            policy::may_read(self.store.membership(account, conversation).await?)?;
+        }
+        let Page { entries, head } = match from {
+            ReadFrom::After(seq) => self.store.read_after(log, seq, limit).await?,
+            ReadFrom::Before(seq) => self.store.read_before(log, seq, limit).await?,
+        };
+        let entries = entries.into_iter().map(Into::into).collect();
+        Ok(Kind::Page(pb::LogPage { entries, head: head.0 }))
+    }
+
+    async fn step(
+        &self,
+        me: AccountId,
+        peer: AccountId,
+        id: EntryId,
+        step: Step,
+    ) -> Result<Kind, StoreError> {
+        let (store, now) = (&self.store, self.clock.now());
+        let StepTaken { committed, conversation } = match step {
+            Step::Request(greeting) => store.request_contact(me, peer, greeting, id, now).await?,
+            Step::Accept(remark) => store.accept_contact(me, peer, remark, id, now).await?,
+            Step::Decline => store.decline_contact(me, peer, id, now).await?,
+            Step::Remove => store.remove_contact(me, peer, id, now).await?,
+        };
+        for Committed { log, entry } in committed {
+            self.publish(log, entry).await;
+        }
+        Ok(Kind::Step(pb::StepDone { conversation: conversation.map_or(0, |id| id.0) }))
+    }
+
+    async fn publish(&self, log: LogId, entry: skein_core::entry::Entry) {
+        self.hints.publish(Topic::Log(log), Hint::Appended(log, Arc::new(entry))).await;
+    }
+}

@@ -1,0 +1,58 @@
+//! What an operator may change about a chat node.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A chat node's configuration.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The node's name, unique in the cluster.
+    pub name: String,
+    /// `host:port` under which clients reach this node; the address it listens on if unset.
+    pub advertise: Option<String>,
+    /// Sessions at most; a further one is closed with `overloaded`.
+    pub sessions_max: usize,
+    /// Sessions of one account at most.
+    pub account_sessions_max: usize,
+    /// Connections of one address that have not logged in, at most.
+    pub unproven_per_address_max: usize,
+    /// After this long without a packet a client is taken for dead, and cleaned up after.
+    pub idle_timeout_seconds: u64,
+    /// How long a new connection may take to log in, and a new stream to say what it is for.
+    pub hello_timeout_seconds: u64,
+    /// How long a stream may stand still while bytes are due.
+    pub stall_timeout_seconds: u64,
+    /// Requests a second that an account may make in the long run.
+    pub requests_per_second: u32,
+    /// Requests that an account may make at once.
+    pub requests_burst: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            name: "chat-1".into(),
+            advertise: None,
+            sessions_max: 20_000,
+            account_sessions_max: 16,
+            unproven_per_address_max: 256,
+            idle_timeout_seconds: 60,
+            hello_timeout_seconds: 10,
+            stall_timeout_seconds: 60,
+            requests_per_second: 200,
+            requests_burst: 1_000,
+        }
+    }
+}
+
+impl Config {
+    pub(crate) const fn hello_timeout(&self) -> Duration {
+        Duration::from_secs(self.hello_timeout_seconds)
+    }
+
+    pub(crate) const fn stall_timeout(&self) -> Duration {
+        Duration::from_secs(self.stall_timeout_seconds)
+    }
+}

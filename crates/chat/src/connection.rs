@@ -1,0 +1,161 @@
+//! One connection: a session stream first, then a stream for each further piece of work.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use skein_core::{
+    account::Identity,
+    port::resource::Resource,
+    refusal::{Code, Refusal},
+};
+use skein_net::{
+    Connection,
+    connection::Closed,
+    stream::{Receiver, Sender},
+};
+use skein_ops::lifecycle::Shutdown;
+use skein_wire::{
+    close::CloseCode,
+    pb::{self, open::Kind},
+};
+use tokio::task::JoinSet;
+
+use crate::{
+    answer::Answerer,
+    config::Config,
+    doorkeeper::Place,
+    session::{Refused, Session},
+};
+
+/// What serving a connection takes.
+#[derive(Clone)]
+pub(crate) struct Service {
+    pub(crate) config: Arc<Config>,
+    pub(crate) answerer: Answerer,
+    pub(crate) resource: Arc<dyn Resource>,
+    pub(crate) shutdown: Shutdown,
+}
+
+impl Service {
+    /// Serves a connection to its end. `place` is given back once the client has logged in.
+    pub(crate) async fn serve(self, connection: Connection, place: Place) {
+        let hello = self.hello(&connection);
+        let (session, sender, receiver) = match hello.await {
+            Ok(opened) => opened,
+            Err(Refused { code, message }) => {
+                tracing::debug!(close.code = %code, "a connection was refused: {message}");
+                connection.close(code, &message);
+                return;
+            }
+        };
+        drop(place);
+        connection.raise_limits();
+        let identity = Arc::clone(&session.identity);
+        let stall = self.config.stall_timeout();
+        let running = session.run(&connection, sender, receiver, stall, &self.shutdown);
+        // The streams live in this task, so that they end with the session.
+        tokio::select! {
+            () = running => {}
+            closed = self.serve_streams(&connection, identity) => {
+                // The session notices the same end and gives back what it holds.
+                tracing::trace!(reason = %closed, "no more streams");
+            }
+        }
+    }
+
+    async fn hello(&self, connection: &Connection) -> Result<(Session, Sender, Receiver), Refused> {
+        let opened = in_time(self.config.hello_timeout(), async {
+            let (sender, mut receiver) = connection
+                .accept()
+                .await
+                .map_err(|closed| Refused::new(CloseCode::Normal, &closed.message))?;
+            let open = receiver.frame::<pb::Open>().await.map_err(|error| {
+                let refusal = Refusal::from(error);
+                Refused::new(CloseCode::Protocol, &format!("{}: {refusal}", refusal.code))
+            })?;
+            Ok::<_, Refused>((sender, receiver, open.and_then(|open| open.kind)))
+        });
+        let opened = opened.await;
+        let (mut sender, receiver, open) = opened.map_err(|refusal| {
+            Refused::new(CloseCode::TimedOut, &format!("{}: {refusal}", refusal.code))
+        })??;
+        let Some(Kind::Session(hello)) = open else {
+            return Err(Refused::new(
+                CloseCode::Protocol,
+                "protocol: the first stream of a connection is the session stream",
+            ));
+        };
+        let session = Session::open(hello, connection, &mut sender, self.answerer.clone()).await?;
+        Ok((session, sender, receiver))
+    }
+
+    async fn serve_streams(&self, connection: &Connection, identity: Arc<Identity>) -> Closed {
+        // Bounded by the streams that the transport lets the client open.
+        let mut streams = JoinSet::new();
+        let closed = loop {
+            match connection.accept().await {
+                Ok((sender, receiver)) => {
+                    let (service, identity) = (self.clone(), Arc::clone(&identity));
+                    streams.spawn(async move {
+                        service.serve_stream(sender, receiver, &identity).await;
+                    });
+                    while streams.try_join_next().is_some() {}
+                }
+                Err(closed) => break closed,
+            }
+        };
+        streams.shutdown().await;
+        // Ends only with the session, which has more to give back.
+        std::future::pending::<()>().await;
+        closed
+    }
+
+    async fn serve_stream(&self, mut sender: Sender, mut receiver: Receiver, identity: &Identity) {
+        let served = self.serve_work(&mut sender, &mut receiver, identity).await;
+        match served {
+            Ok(()) => sender.finish(),
+            Err(refusal) => {
+                tracing::debug!(error.code = %refusal.code, "a stream was given up: {refusal}");
+                receiver.stop(refusal.code);
+                sender.reset(refusal.code);
+            }
+        }
+    }
+
+    async fn serve_work(
+        &self,
+        sender: &mut Sender,
+        receiver: &mut Receiver,
+        identity: &Identity,
+    ) -> Result<(), Refusal> {
+        let (account, config) = (identity.account.id, &*self.config);
+        let opening = in_time(config.hello_timeout(), receiver.frame::<pb::Open>());
+        let open = opening.await??.and_then(|open| open.kind);
+        match open {
+            Some(Kind::Upload(open)) => {
+                self.answerer.hub.take_request(account)?;
+                let resource = &*self.resource;
+                crate::upload::serve(open, account, resource, config, sender, receiver).await
+            }
+            Some(Kind::Download(open)) => {
+                self.answerer.hub.take_request(account)?;
+                let (store, resource) = (&*self.answerer.store, &*self.resource);
+                crate::download::serve(open, account, store, resource, config, sender).await
+            }
+            Some(Kind::Session(_)) => {
+                Err(Refusal::new(Code::Protocol, "a connection has one session stream"))
+            }
+            None => Err(Refusal::new(Code::Malformed, "the stream does not say what it is for")),
+        }
+    }
+}
+
+/// Waits no longer than `limit`.
+pub(crate) async fn in_time<T>(
+    limit: Duration,
+    work: impl Future<Output = T>,
+) -> Result<T, Refusal> {
+    tokio::time::timeout(limit, work).await.map_err(|_| {
+        let seconds = limit.as_secs();
+        Refusal::new(Code::TimedOut, format!("nothing arrived for {seconds} seconds"))
+    })
+}

@@ -1,0 +1,142 @@
+//! What waits to be sent on one session (invariant 5).
+//!
+//! Replies wait for room, which holds back the session's own requests. Events do not wait: where
+//! there is no room the event is dropped and the session is *behind*, and once the queue has
+//! drained it is told the heads of its logs, so that it reads what it missed.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+/// Frames that wait on one session.
+const QUEUE_FRAMES_MAX: usize = 256;
+/// Bytes that wait on one session: four frames of the largest kind.
+const QUEUE_BYTES_MAX: usize = 4 * skein_wire::frame::FRAME_BYTES_MAX;
+
+/// The filling end. Clones fill the same queue.
+#[derive(Debug, Clone)]
+pub(crate) struct Queue {
+    frames: mpsc::Sender<Waiting>,
+    room: Arc<Semaphore>,
+    behind: Arc<AtomicBool>,
+}
+
+/// The draining end.
+#[derive(Debug)]
+pub(crate) struct Drain {
+    frames: mpsc::Receiver<Waiting>,
+    behind: Arc<AtomicBool>,
+}
+
+/// A frame that waits, with the room it takes until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) frame: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+/// What to send next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// This frame.
+    Frame(Waiting),
+    /// Events were dropped, and what waited before them has been sent: tell the heads.
+    Behind,
+    /// Nothing, ever again.
+    End,
+}
+
+/// An empty queue.
+pub(crate) fn queue() -> (Queue, Drain) {
+    let (filling, draining) = mpsc::channel(QUEUE_FRAMES_MAX);
+    let behind = Arc::new(AtomicBool::new(false));
+    let room = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
+    let drain = Drain { frames: draining, behind: Arc::clone(&behind) };
+    (Queue { frames: filling, room, behind }, drain)
+}
+
+impl Queue {
+    /// Puts in a reply, waiting for room. False if the session has ended.
+    pub(crate) async fn reply(&self, frame: Bytes) -> bool {
+        let room = Arc::clone(&self.room).acquire_many_owned(size(&frame)).await;
+        let Ok(room) = room else { return false };
+        self.frames.send(Waiting { frame, _room: room }).await.is_ok()
+    }
+
+    /// Puts in an event, or marks the session as behind.
+    pub(crate) fn event(&self, frame: &Bytes) {
+        // While the mark stands the heads have yet to be told, and they will cover this event.
+        if self.behind.load(Ordering::Acquire) {
+            return;
+        }
+        let room = Arc::clone(&self.room).try_acquire_many_owned(size(frame)).ok();
+        let sent = room.is_some_and(|room| {
+            self.frames.try_send(Waiting { frame: frame.clone(), _room: room }).is_ok()
+        });
+        if !sent {
+            self.behind.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl Drain {
+    /// What to send next, once there is something. Can be cancelled.
+    pub(crate) async fn next(&mut self) -> Next {
+        match self.frames.try_recv() {
+            Ok(waiting) => return Next::Frame(waiting),
+            Err(mpsc::error::TryRecvError::Disconnected) => return Next::End,
+            Err(mpsc::error::TryRecvError::Empty) => {}
+        }
+        // The mark is only set while frames wait or are being sent, so it cannot appear unnoticed
+        // while this waits for the next frame.
+        if self.behind.swap(false, Ordering::AcqRel) {
+            return Next::Behind;
+        }
+        self.frames.recv().await.map_or(Next::End, Next::Frame)
+    }
+}
+
+fn size(frame: &Bytes) -> u32 {
+    u32::try_from(frame.len().min(QUEUE_BYTES_MAX)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_queue_drops_events_and_says_so_once_drained() {
+        let (queue, mut drain) = queue();
+        let event = Bytes::from_static(b"event");
+        for _ in 0..QUEUE_FRAMES_MAX + 10 {
+            queue.event(&event);
+        }
+        for _ in 0..QUEUE_FRAMES_MAX {
+            assert!(matches!(drain.next().await, Next::Frame(_)));
+        }
+        assert!(matches!(drain.next().await, Next::Behind));
+        queue.event(&event);
+        assert!(matches!(drain.next().await, Next::Frame(_)));
+        drop(queue);
+        assert!(matches!(drain.next().await, Next::End));
+    }
+
+    #[tokio::test]
+    async fn bytes_are_bounded_too() {
+        let (queue, mut drain) = queue();
+        let large = Bytes::from(vec![0; QUEUE_BYTES_MAX / 2]);
+        queue.event(&large);
+        queue.event(&large);
+        queue.event(&large);
+        let first = drain.next().await;
+        let second = drain.next().await;
+        assert!(matches!((&first, &second), (Next::Frame(_), Next::Frame(_))));
+        assert!(matches!(drain.next().await, Next::Behind));
+        drop((first, second));
+        assert!(queue.reply(large).await);
+    }
+}

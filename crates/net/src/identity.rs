@@ -1,0 +1,236 @@
+//! The certificate that a listener shows, and its key.
+//!
+//! A self-signed one is made so that browsers accept it by fingerprint too: ECDSA P-256 and valid
+//! for at most 14 days (W3C WebTransport, "custom certificate requirements").
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use sha2::{Digest, Sha256};
+use skein_core::{port::directory::Trust, time::Timestamp};
+use thiserror::Error;
+use time::OffsetDateTime;
+use x509_parser::parse_x509_certificate;
+
+/// How long a self-signed certificate is valid: a day less than the 14 that browsers allow, which
+/// leaves room for a clock that is behind.
+pub const SELF_SIGNED_LIFETIME: Duration = Duration::from_secs(13 * 24 * 60 * 60);
+
+/// How long before its end a self-signed certificate is replaced.
+pub const SELF_SIGNED_RENEWAL: Duration = Duration::from_secs(4 * 24 * 60 * 60);
+
+/// A certificate chain with its key.
+pub struct Identity {
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) key: PrivateKeyDer<'static>,
+    not_after: Timestamp,
+}
+
+/// Where a listener's certificate comes from, so that it can be looked at again.
+#[derive(Debug, Clone)]
+pub enum Certificate {
+    /// Made here, and trusted by its fingerprint.
+    SelfSigned {
+        /// Where it is kept.
+        folder: PathBuf,
+        /// Names that it is made for.
+        names: Vec<String>,
+    },
+    /// Issued by an authority that clients trust, and renewed by whoever put it there.
+    Issued {
+        /// The chain, in PEM.
+        certificate: PathBuf,
+        /// The key, in PEM.
+        key: PathBuf,
+        /// The name in the certificate by which clients know the server.
+        server_name: String,
+    },
+}
+
+impl Certificate {
+    /// The identity as it is now; a self-signed one is made or renewed when that is due.
+    ///
+    /// # Errors
+    /// [`IdentityError`] with the file that is at fault.
+    pub fn load(&self, now: Timestamp) -> Result<Identity, IdentityError> {
+        match self {
+            Self::SelfSigned { folder, names } => Identity::self_signed(folder, names, now),
+            Self::Issued { certificate, key, .. } => Identity::load(certificate, key),
+        }
+    }
+
+    /// What makes `identity` trustworthy to a client.
+    #[must_use]
+    pub fn trust(&self, identity: &Identity) -> Trust {
+        match self {
+            Self::SelfSigned { .. } => Trust::Fingerprints(vec![identity.fingerprint()]),
+            Self::Issued { server_name, .. } => {
+                Trust::Authority { server_name: server_name.clone() }
+            }
+        }
+    }
+}
+
+/// A certificate or key that cannot be used.
+#[derive(Debug, Error)]
+pub enum IdentityError {
+    /// A file could not be read or written.
+    #[error("cannot use {path}: {source}")]
+    File {
+        /// Which file.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("{path} holds no usable {what}")]
+    Content {
+        /// Which file.
+        path: String,
+        /// Certificate or key.
+        what: &'static str,
+    },
+    /// A certificate could not be made.
+    #[error("cannot make a certificate: {0}")]
+    Make(#[from] rcgen::Error),
+}
+
+impl Identity {
+    /// The identity in two PEM files, as an authority issued it.
+    ///
+    /// # Errors
+    /// [`IdentityError`] with the file that is at fault.
+    pub fn load(certificate: &Path, key: &Path) -> Result<Self, IdentityError> {
+        let chain_pem = read(certificate)?;
+        let no_certificate = || content(certificate, "certificate");
+        let chain = CertificateDer::pem_slice_iter(&chain_pem)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| no_certificate())?;
+        let leaf = chain.first().ok_or_else(no_certificate)?;
+        let not_after = not_after(leaf).ok_or_else(no_certificate)?;
+        let key_der =
+            PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|_| content(key, "private key"))?;
+        Ok(Self { chain, key: key_der, not_after })
+    }
+
+    /// The self-signed identity kept in `folder`, made anew when there is none or when it ends
+    /// within [`SELF_SIGNED_RENEWAL`]. The key is readable by its owner only.
+    ///
+    /// # Errors
+    /// [`IdentityError`] with the file that is at fault.
+    pub fn self_signed(
+        folder: &Path,
+        names: &[String],
+        now: Timestamp,
+    ) -> Result<Self, IdentityError> {
+        let certificate = folder.join("chat.crt");
+        let key = folder.join("chat.key");
+        if certificate.exists() && key.exists() {
+            let kept = Self::load(&certificate, &key)?;
+            if now + SELF_SIGNED_RENEWAL < kept.not_after {
+                return Ok(kept);
+            }
+        }
+        let (certificate_pem, key_pem) = make(names, now)?;
+        fs::create_dir_all(folder).map_err(|source| file(folder, source))?;
+        write_private(&key, key_pem.as_bytes()).map_err(|source| file(&key, source))?;
+        fs::write(&certificate, certificate_pem).map_err(|source| file(&certificate, source))?;
+        Self::load(&certificate, &key)
+    }
+
+    /// SHA-256 of the certificate, as in WebTransport's `serverCertificateHashes`.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        self.chain.first().map_or([0; 32], |leaf| fingerprint(leaf))
+    }
+
+    /// When the certificate ends.
+    #[must_use]
+    pub const fn not_after(&self) -> Timestamp {
+        self.not_after
+    }
+}
+
+/// SHA-256 of a certificate.
+pub(crate) fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; 32] {
+    Sha256::digest(certificate.as_ref()).into()
+}
+
+fn make(names: &[String], now: Timestamp) -> Result<(String, String), IdentityError> {
+    // A clock that is a little behind must not find the certificate "not yet valid".
+    let slack = Duration::from_secs(60 * 60);
+    let mut params = CertificateParams::new(names)?;
+    params.not_before = date(now.before(slack));
+    params.not_after = date(now.before(slack) + SELF_SIGNED_LIFETIME);
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "Skein self-signed");
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let certificate = params.self_signed(&key)?;
+    Ok((certificate.pem(), key.serialize_pem()))
+}
+
+fn date(at: Timestamp) -> OffsetDateTime {
+    let seconds = i64::try_from(at.0 / 1000).unwrap_or(i64::MAX);
+    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+fn not_after(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
+    let (_, parsed) = parse_x509_certificate(certificate.as_ref()).ok()?;
+    let seconds = u64::try_from(parsed.validity().not_after.timestamp()).ok()?;
+    Some(Timestamp(seconds.saturating_mul(1000)))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, IdentityError> {
+    fs::read(path).map_err(|source| file(path, source))
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+    let draft = path.with_extension("key.tmp");
+    if draft.exists() {
+        fs::remove_file(&draft)?;
+    }
+    let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    out.write_all(bytes)?;
+    out.sync_all()?;
+    fs::rename(&draft, path)
+}
+
+fn file(path: &Path, source: io::Error) -> IdentityError {
+    IdentityError::File { path: path.display().to_string(), source }
+}
+
+fn content(path: &Path, what: &'static str) -> IdentityError {
+    IdentityError::Content { path: path.display().to_string(), what }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn is_kept_until_renewal_is_due() {
+        let folder = std::env::temp_dir().join(format!("skein-identity-{}", std::process::id()));
+        let names = ["localhost".to_owned()];
+        let now = Timestamp(1_800_000_000_000);
+        let first = Identity::self_signed(&folder, &names, now).expect("made");
+        let again = Identity::self_signed(&folder, &names, now).expect("kept");
+        assert_eq!(first.fingerprint(), again.fingerprint());
+        assert!(first.not_after() <= now + SELF_SIGNED_LIFETIME);
+
+        let due = now + SELF_SIGNED_LIFETIME.saturating_sub(SELF_SIGNED_RENEWAL);
+        let renewed = Identity::self_signed(&folder, &names, due).expect("made anew");
+        assert_ne!(first.fingerprint(), renewed.fingerprint());
+
+        let mode = fs::metadata(folder.join("chat.key")).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        fs::remove_dir_all(&folder).expect("ours");
+    }
+}

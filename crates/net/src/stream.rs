@@ -1,0 +1,182 @@
+//! A stream: frames first, then perhaps raw bytes.
+
+use bytes::Bytes;
+use prost::{Message, Name};
+use skein_core::refusal::{Code, Refusal};
+use skein_wire::frame::{self, Decoder, FrameError};
+use thiserror::Error;
+
+use crate::{
+    connection::{Closed, closed},
+    priority::Priority,
+};
+
+/// Bytes taken from the transport at a time while a frame is incomplete.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Why a stream cannot be used any more.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum StreamError {
+    /// The connection has ended.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+    /// The peer gave the stream up, with the number of a [`Code`] if it had a reason.
+    #[error("the peer gave the stream up")]
+    Abandoned(Option<Code>),
+    /// The peer sent something that is no frame.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+/// The sending half. Dropping it without [`finish`](Self::finish) resets the stream.
+#[derive(Debug)]
+pub struct Sender {
+    quic: quinn::SendStream,
+    finished: bool,
+}
+
+/// The receiving half. Dropping it tells the peer to stop.
+#[derive(Debug)]
+pub struct Receiver {
+    quic: quinn::RecvStream,
+    decoder: Decoder,
+}
+
+impl Sender {
+    pub(crate) const fn new(quic: quinn::SendStream) -> Self {
+        Self { quic, finished: false }
+    }
+
+    /// Says how urgent the stream is from now on.
+    pub fn prioritise(&self, priority: Priority) {
+        // Only a stream that has ended refuses, and then it does not matter.
+        self.quic.set_priority(priority as i32).ok();
+    }
+
+    /// Sends one message as a frame. Waits while the peer takes no more.
+    ///
+    /// # Errors
+    /// If the stream or the connection has ended.
+    pub async fn frame(&mut self, message: &impl Message) -> Result<(), StreamError> {
+        self.bytes(frame::encode(message)).await
+    }
+
+    /// Sends raw bytes, which are not copied.
+    ///
+    /// # Errors
+    /// If the stream or the connection has ended.
+    pub async fn bytes(&mut self, bytes: Bytes) -> Result<(), StreamError> {
+        self.quic.write_chunk(bytes).await.map_err(write_error)
+    }
+
+    /// Nothing more will be sent. What was sent before still arrives.
+    pub fn finish(&mut self) {
+        self.finished = true;
+        // Only a stream that the peer has stopped refuses: it does not want the end either.
+        self.quic.finish().ok();
+    }
+
+    /// Resolves when the peer has all that was sent, or has stopped reading.
+    pub async fn delivered(&mut self) {
+        self.quic.stopped().await.ok();
+    }
+
+    /// Gives the stream up, with a reason.
+    pub fn reset(&mut self, code: Code) {
+        self.finished = true;
+        self.quic.reset((code as u32).into()).ok();
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        // quinn would finish the stream, which the peer could take for a complete one.
+        if !self.finished {
+            self.reset(Code::Internal);
+        }
+    }
+}
+
+impl Receiver {
+    pub(crate) fn new(quic: quinn::RecvStream) -> Self {
+        Self { quic, decoder: Decoder::new() }
+    }
+
+    /// The next message; `None` at the end of the stream. Not to be cancelled half-way by callers
+    /// that want to go on: bytes taken in stay, so calling it again continues.
+    ///
+    /// # Errors
+    /// [`StreamError`]; after [`StreamError::Frame`] the stream cannot be read on.
+    pub async fn frame<M: Message + Default + Name>(&mut self) -> Result<Option<M>, StreamError> {
+        loop {
+            if let Some(message) = self.decoder.message()? {
+                return Ok(Some(message));
+            }
+            match self.quic.read_chunk(READ_BYTES, true).await.map_err(read_error)? {
+                Some(chunk) => self.decoder.feed(&chunk.bytes),
+                None => {
+                    self.decoder.end()?;
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// The next raw bytes after the last frame, at most `max`; `None` at the end of the stream.
+    ///
+    /// # Errors
+    /// If the stream or the connection has ended early.
+    pub async fn bytes(&mut self, max: usize) -> Result<Option<Bytes>, StreamError> {
+        let mut rest = self.decoder.take_rest();
+        if !rest.is_empty() {
+            if rest.len() > max {
+                self.decoder.feed(&rest.split_off(max));
+            }
+            return Ok(Some(rest));
+        }
+        let chunk = self.quic.read_chunk(max, true).await.map_err(read_error)?;
+        Ok(chunk.map(|chunk| chunk.bytes))
+    }
+
+    /// Tells the peer that nothing more will be read, and why.
+    pub fn stop(&mut self, code: Code) {
+        // Only a stream that has ended refuses.
+        self.quic.stop((code as u32).into()).ok();
+    }
+}
+
+impl From<StreamError> for Refusal {
+    fn from(error: StreamError) -> Self {
+        match error {
+            StreamError::Frame(error) => error.into(),
+            StreamError::Closed(closed) => Self::new(Code::Unavailable, closed.to_string()),
+            StreamError::Abandoned(code) => {
+                Self::new(code.unwrap_or(Code::Unavailable), "the peer gave the stream up")
+            }
+        }
+    }
+}
+
+fn code(number: quinn::VarInt) -> Option<Code> {
+    u32::try_from(number.into_inner()).ok().and_then(Code::from_number)
+}
+
+fn write_error(error: quinn::WriteError) -> StreamError {
+    match error {
+        quinn::WriteError::Stopped(number) => StreamError::Abandoned(code(number)),
+        quinn::WriteError::ConnectionLost(error) => StreamError::Closed(closed(error)),
+        quinn::WriteError::ClosedStream | quinn::WriteError::ZeroRttRejected => {
+            StreamError::Abandoned(None)
+        }
+    }
+}
+
+fn read_error(error: quinn::ReadError) -> StreamError {
+    match error {
+        quinn::ReadError::Reset(number) => StreamError::Abandoned(code(number)),
+        quinn::ReadError::ConnectionLost(error) => StreamError::Closed(closed(error)),
+        quinn::ReadError::ClosedStream
+        | quinn::ReadError::IllegalOrderedRead
+        | quinn::ReadError::ZeroRttRejected => StreamError::Abandoned(None),
+    }
+}

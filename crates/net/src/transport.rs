@@ -1,0 +1,78 @@
+//! QUIC's limits. Credit is memory that a peer may make this side hold, so it starts small and is
+//! raised once the peer has logged in.
+
+use std::{net::UdpSocket, sync::Arc, time::Duration};
+
+use quinn::{IdleTimeout, TransportConfig, VarInt};
+
+/// Streams that a peer may open before it has logged in: the session stream and little else.
+const STREAMS_BEFORE_LOGIN: u32 = 4;
+/// Streams that a peer may have open after it has logged in. quinn allocates for each.
+const STREAMS_AFTER_LOGIN: u32 = 16;
+/// Bytes that one stream may hold unread. An upload never runs further ahead than 2 MiB.
+const STREAM_RECEIVE_BYTES: u32 = 2 * 1024 * 1024;
+/// Bytes that a connection may hold unread before login.
+const RECEIVE_BYTES_BEFORE_LOGIN: u32 = 256 * 1024;
+/// Bytes that a connection may hold unread after login.
+const RECEIVE_BYTES_AFTER_LOGIN: u32 = 4 * 1024 * 1024;
+/// Bytes sent and not acknowledged before login.
+const SEND_BYTES_BEFORE_LOGIN: u64 = 256 * 1024;
+/// Bytes sent and not acknowledged after login.
+const SEND_BYTES_AFTER_LOGIN: u64 = 2 * 1024 * 1024;
+/// Bytes of datagrams that wait in each direction.
+const DATAGRAM_BYTES: usize = 64 * 1024;
+/// Bytes that the kernel is asked to buffer for the UDP socket in each direction.
+const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+
+/// A listener's side.
+pub(crate) fn server(idle_timeout: Duration) -> Arc<TransportConfig> {
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_bidi_streams(STREAMS_BEFORE_LOGIN.into())
+        .receive_window(RECEIVE_BYTES_BEFORE_LOGIN.into())
+        .send_window(SEND_BYTES_BEFORE_LOGIN);
+    Arc::new(both(config, idle_timeout))
+}
+
+/// A dialer's side. The server opens no streams; replies and downloads may use the path fully.
+pub(crate) fn client(idle_timeout: Duration, keep_alive: Duration) -> Arc<TransportConfig> {
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .receive_window(RECEIVE_BYTES_AFTER_LOGIN.into())
+        .send_window(SEND_BYTES_AFTER_LOGIN)
+        .keep_alive_interval(Some(keep_alive));
+    Arc::new(both(config, idle_timeout))
+}
+
+/// The peer has logged in: it may move bulk.
+pub(crate) fn raise(connection: &quinn::Connection) {
+    connection.set_max_concurrent_bi_streams(STREAMS_AFTER_LOGIN.into());
+    connection.set_receive_window(RECEIVE_BYTES_AFTER_LOGIN.into());
+    connection.set_send_window(SEND_BYTES_AFTER_LOGIN);
+}
+
+/// Asks for large socket buffers: the kernel drops what arrives while the process is not scheduled.
+/// It grants what `net.core.rmem_max` allows, so a refusal is no error.
+pub(crate) fn enlarge_buffers(socket: &UdpSocket) {
+    let socket = socket2::SockRef::from(socket);
+    for granted in [
+        socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES),
+        socket.set_send_buffer_size(SOCKET_BUFFER_BYTES),
+    ] {
+        if let Err(error) = granted {
+            tracing::debug!(%error, "the kernel keeps its UDP buffer size");
+        }
+    }
+}
+
+fn both(mut config: TransportConfig, idle_timeout: Duration) -> TransportConfig {
+    let idle_timeout = IdleTimeout::try_from(idle_timeout).unwrap_or(VarInt::MAX.into());
+    config
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(STREAM_RECEIVE_BYTES.into())
+        .datagram_receive_buffer_size(Some(DATAGRAM_BYTES))
+        .datagram_send_buffer_size(DATAGRAM_BYTES)
+        .max_idle_timeout(Some(idle_timeout));
+    config
+}
