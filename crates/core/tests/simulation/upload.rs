@@ -1,0 +1,84 @@
+//! One upload through crashes of either side: a real `Upload` machine, a server whose bytes are
+//! received before they are durable, and a pipe between them.
+
+use std::{collections::VecDeque, ops::Range};
+
+use skein_core::{limit::UPLOAD_AHEAD_BYTES_MAX, port::resource::Offsets, transfer::Upload};
+
+use crate::random::Random;
+
+const PIECE: u64 = 256 * 1024;
+
+/// A stream, while it lasts.
+#[derive(Default)]
+struct Pipe {
+    up: VecDeque<Range<u64>>,
+    down: VecDeque<Offsets>,
+}
+
+/// What happens to one upload until it is complete.
+pub(crate) fn run(seed: u64, verbose: bool) -> Result<(), String> {
+    let mut random = Random::new(seed);
+    let size = random.within(0..24 * 1024 * 1024);
+    let mut upload = Upload::new(size);
+    let mut server = Offsets::default();
+    let mut pipe: Option<Pipe> = None;
+    // The furthest byte ever sent: what is sent again after an interruption lies before it.
+    let mut furthest = 0;
+    for _ in 0..100_000 {
+        let Some(stream) = pipe.as_mut() else {
+            let from = upload.handle_ready(server).map_err(|error| error.to_string())?;
+            let again = u64::saturating_sub(furthest, from);
+            if verbose {
+                println!("opens at {from} of {size}; {again} bytes go again");
+            }
+            if again > UPLOAD_AHEAD_BYTES_MAX {
+                return Err(format!("{again} bytes are sent again"));
+            }
+            pipe = Some(Pipe::default());
+            continue;
+        };
+        if server.durable == size {
+            return Ok(());
+        }
+        match random.within(0..100) {
+            0..40 => {
+                if let Some(range) = upload.poll_send(random.within(1..PIECE)) {
+                    furthest = furthest.max(range.end);
+                    stream.up.push_back(range);
+                }
+            }
+            40..70 => {
+                if let Some(range) = stream.up.pop_front() {
+                    if range.start != server.received {
+                        return Err(format!("{range:?} arrives at {}", server.received));
+                    }
+                    server.received = range.end;
+                    stream.down.push_back(server);
+                }
+            }
+            70..82 => {
+                server.durable = random.within(server.durable..server.received + 1);
+                stream.down.push_back(server);
+            }
+            82..97 => {
+                if let Some(offsets) = stream.down.pop_front() {
+                    upload.handle_progress(offsets).map_err(|error| error.to_string())?;
+                }
+            }
+            // The network is cut: the server keeps what it has received.
+            97 => pipe = None,
+            // The client is killed: a new process knows only what the server tells it.
+            98 => {
+                upload = Upload::new(size);
+                pipe = None;
+            }
+            // The server is killed: what was not durable is gone.
+            _ => {
+                server.received = server.durable;
+                pipe = None;
+            }
+        }
+    }
+    Err(format!("not complete after all that time: {server:?} of {size}"))
+}
