@@ -123,8 +123,8 @@ trait Job: Send {
     /// own: it ends the batch.
     fn run(&mut self, connection: &Connection) -> Result<(), Broken>;
 
-    /// Tells the caller: the result if the batch is durable, otherwise why it is not.
-    fn answer(self: Box<Self>, batch: Result<(), &str>);
+    /// Tells the caller the result, or why the batch is not durable.
+    fn answer(self: Box<Self>, failure: Option<&str>);
 }
 
 struct Pending<T, F> {
@@ -146,12 +146,13 @@ where
         Ok(())
     }
 
-    fn answer(self: Box<Self>, batch: Result<(), &str>) {
-        let failure = |cause: &str| failed(self.doing, WriteFailed::Batch(cause.into()));
-        let answer = match (batch, self.result) {
-            (Ok(()), Some(result)) => result.map_err(|fault| fault.while_doing(self.doing)),
-            (Ok(()), None) => Err(failure("it was not run")),
-            (Err(cause), _) => Err(failure(cause)),
+    fn answer(self: Box<Self>, failure: Option<&str>) {
+        let answer = match (self.result, failure) {
+            (Some(result), None) => result.map_err(|fault| fault.while_doing(self.doing)),
+            (_, cause) => {
+                let cause = cause.unwrap_or("it was not run").into();
+                Err(failed(self.doing, WriteFailed::Batch(cause)))
+            }
         };
         // The caller may have gone away: then nobody waits for the answer.
         self.answer.send(answer).ok();
@@ -197,12 +198,12 @@ fn write_until_closed(connection: &Connection, mut queue: mpsc::Receiver<Message
 }
 
 fn write_batch(connection: &Connection, jobs: &mut Vec<Box<dyn Job>>) {
-    let outcome = commit_all(connection, jobs);
-    if let Err(Broken(cause)) = &outcome {
+    let failure = commit_all(connection, jobs).err().map(|Broken(cause)| cause);
+    if let Some(cause) = &failure {
         tracing::error!(error.cause = cause, batch.jobs = jobs.len(), "a batch was not committed");
     }
     for job in jobs.drain(..) {
-        job.answer(outcome.as_ref().map(|()| ()).map_err(|broken| broken.0.as_str()));
+        job.answer(failure.as_deref());
     }
 }
 

@@ -1,0 +1,81 @@
+//! What an implementation of [`Store`](crate::Store) owes its callers, as stories. Each starts with
+//! an empty store and knows nothing but the traits.
+//!
+//! An implementation runs all of them by naming, in its test module, a function that makes an empty
+//! store: `run_contract!(crate::sqlite::tests::empty)`. It is `async`, and returns the store as an
+//! `Arc<dyn Store>` with something that keeps it alive until the story is over. A new story is
+//! listed here once.
+
+pub(crate) mod account;
+pub(crate) mod blob;
+pub(crate) mod contact;
+pub(crate) mod contact_retry;
+pub(crate) mod log;
+pub(crate) mod log_order;
+pub(crate) mod scene;
+pub(crate) mod token;
+pub(crate) mod upload;
+
+/// Makes a test of every story for the store that `$empty` makes.
+macro_rules! run_contract {
+    ($empty:path) => {
+        $crate::contract::run_contract! { $empty;
+            account:
+                names_and_addresses_are_unique,
+                is_found_by_name_address_and_id,
+                is_searched_by_prefix,
+                a_new_password_ends_every_token;
+            token:
+                speaks_for_its_owner_until_it_expires,
+                is_one_a_device,
+                stays_beside_others_under_many,
+                ends_the_others_under_exclusive;
+            contact:
+                begins_with_a_request_and_its_acceptance,
+                begins_when_both_have_asked,
+                is_declined,
+                is_removed_and_begins_again,
+                is_refused_as_the_policy_says;
+            contact_retry:
+                changes_nothing,
+                is_told_from_another_step,
+                renews_a_greeting,
+                stops_at_the_limit_of_requests;
+            log:
+                takes_entries_of_members_only,
+                returns_the_first_result_to_a_retry,
+                describes_attachments_from_the_blob,
+                lists_conversations_with_heads;
+            log_order:
+                is_dense_under_concurrent_appends,
+                survives_refused_neighbours,
+                is_read_in_pages,
+                bounds_pages_in_bytes;
+            upload:
+                resumes_where_it_stopped,
+                completes_once,
+                is_one_file_for_good,
+                respects_the_quota,
+                goes_stale_and_is_thrown_away;
+            blob:
+                is_seen_by_its_uploader_and_where_it_was_sent,
+                stays_while_an_entry_refers_to_it,
+                waits_for_its_thumbnail,
+                is_known_from_its_first_byte;
+        }
+    };
+    ($empty:path; $($noun:ident: $($story:ident),+;)+) => {
+        $(
+            mod $noun {
+                $(
+                    #[tokio::test]
+                    async fn $story() {
+                        let (store, _alive) = $empty().await;
+                        $crate::contract::$noun::$story(store).await;
+                    }
+                )+
+            }
+        )+
+    };
+}
+pub(crate) use run_contract;

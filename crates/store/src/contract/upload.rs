@@ -1,0 +1,134 @@
+//! Stories about uploads.
+
+use std::sync::Arc;
+
+use skein_core::{
+    id::{AccountId, BlobId, UploadId},
+    name::MediaType,
+    port::resource::{Thumbnail, UploadSpec},
+    refusal::Code,
+    time::Timestamp,
+};
+
+use super::scene::{NOW, ROOMY, bytes, person, refused, spec};
+use crate::{
+    Store,
+    upload::{Checkpoint, Quota, StaleUpload, UploadState},
+};
+
+async fn open(store: &Arc<dyn Store>, by: AccountId, spec: &UploadSpec, blob: u64) -> UploadState {
+    store.open_upload(by, spec.clone(), BlobId(bytes(blob)), ROOMY, NOW).await.unwrap()
+}
+
+pub(crate) async fn resumes_where_it_stopped(store: Arc<dyn Store>) {
+    let a = person(&store, "alice").await.id;
+    let b = person(&store, "bob").await.id;
+    let spec = spec(1, 1000);
+    let fresh = |blob| UploadState::Receiving {
+        blob: BlobId(bytes(blob)),
+        checkpoint: Checkpoint::default(),
+    };
+    assert_eq!(open(&store, a, &spec, 1).await, fresh(1));
+    let checkpoint = Checkpoint { durable: 600, hash_state: vec![1, 2, 3] };
+    store.checkpoint_upload(a, spec.id, checkpoint.clone(), NOW).await.unwrap();
+    let resumed = open(&store, a, &spec, 2).await;
+    assert_eq!(resumed, UploadState::Receiving { blob: BlobId(bytes(1)), checkpoint });
+    assert_eq!(open(&store, b, &spec, 3).await, fresh(3), "ids are the account's own");
+
+    let unknown = store.checkpoint_upload(a, UploadId(bytes(9)), Checkpoint::default(), NOW).await;
+    assert_eq!(refused(unknown), Code::NotFound);
+}
+
+pub(crate) async fn completes_once(store: Arc<dyn Store>) {
+    let a = person(&store, "alice").await.id;
+    let spec = spec(1, 1000);
+    open(&store, a, &spec, 1).await;
+    assert_eq!(store.blob(BlobId(bytes(1))).await.unwrap(), None, "not before it is complete");
+    let info = store.complete_upload(a, spec.id, Some((640, 480)), NOW).await.unwrap();
+    assert_eq!((info.id, info.uploader, info.size), (BlobId(bytes(1)), a, 1000));
+    assert_eq!((&info.media_type, info.hash), (&spec.media_type, spec.hash));
+    assert_eq!((info.dimensions, info.thumbnail), (Some((640, 480)), Thumbnail::Pending));
+    assert_eq!(store.complete_upload(a, spec.id, None, NOW).await.unwrap(), info);
+    assert_eq!(store.blob(info.id).await.unwrap().as_ref(), Some(&info));
+    assert_eq!(open(&store, a, &spec, 2).await, UploadState::Complete(info.clone()));
+
+    let late = store.checkpoint_upload(a, spec.id, Checkpoint::default(), NOW).await;
+    assert_eq!(refused(late), Code::NotFound);
+    assert!(!store.discard_upload(a, spec.id).await.unwrap());
+    assert!(store.blob(info.id).await.unwrap().is_some());
+    let unknown = store.complete_upload(a, UploadId(bytes(9)), None, NOW).await;
+    assert_eq!(refused(unknown), Code::NotFound);
+}
+
+pub(crate) async fn is_one_file_for_good(store: Arc<dyn Store>) {
+    let a = person(&store, "alice").await.id;
+    let first = spec(1, 1000);
+    open(&store, a, &first, 1).await;
+    let others = [
+        UploadSpec { size: 1001, ..first.clone() },
+        UploadSpec { hash: [8; 32], ..first.clone() },
+        UploadSpec { media_type: MediaType::parse("text/plain").unwrap(), ..first.clone() },
+    ];
+    for other in &others {
+        let opened = store.open_upload(a, other.clone(), BlobId(bytes(2)), ROOMY, NOW).await;
+        assert_eq!(refused(opened), Code::UploadConflict);
+    }
+    store.complete_upload(a, first.id, None, NOW).await.unwrap();
+    let [other, ..] = others;
+    let opened = store.open_upload(a, other, BlobId(bytes(2)), ROOMY, NOW).await;
+    assert_eq!(refused(opened), Code::UploadConflict);
+}
+
+pub(crate) async fn respects_the_quota(store: Arc<dyn Store>) {
+    let a = person(&store, "alice").await.id;
+    let b = person(&store, "bob").await.id;
+    let quota = Quota { bytes: 2500, open_uploads: 2 };
+    let open = async |by, number, size| {
+        let blob = BlobId(bytes(number));
+        store.open_upload(by, spec(number, size), blob, quota, NOW).await
+    };
+    open(a, 1, 1000).await.unwrap();
+    store.complete_upload(a, spec(1, 0).id, None, NOW).await.unwrap();
+    open(a, 2, 1000).await.unwrap();
+    assert_eq!(store.used_bytes(a).await.unwrap(), 2000, "blobs and open uploads");
+    assert_eq!(refused(open(a, 3, 501).await), Code::Quota);
+    assert_eq!(refused(open(a, 3, u64::MAX).await), Code::Quota);
+    open(a, 3, 500).await.unwrap();
+    assert_eq!(refused(open(a, 4, 0).await), Code::TooMany);
+    open(a, 2, 1000).await.unwrap();
+    open(b, 5, 2500).await.unwrap();
+
+    assert!(store.discard_upload(a, spec(3, 0).id).await.unwrap());
+    assert_eq!(store.used_bytes(a).await.unwrap(), 2000);
+    open(a, 6, 0).await.unwrap();
+    assert_eq!(store.used_bytes(AccountId(99)).await.unwrap(), 0);
+}
+
+pub(crate) async fn goes_stale_and_is_thrown_away(store: Arc<dyn Store>) {
+    let a = person(&store, "alice").await.id;
+    for number in 1..=4 {
+        let now = Timestamp(NOW.0 + number);
+        let blob = BlobId(bytes(number));
+        store.open_upload(a, spec(number, 10), blob, ROOMY, now).await.unwrap();
+    }
+    let later = Timestamp(NOW.0 + 100);
+    let checkpoint = Checkpoint { durable: 5, hash_state: vec![] };
+    store.checkpoint_upload(a, spec(1, 10).id, checkpoint, later).await.unwrap();
+    store.complete_upload(a, spec(2, 10).id, None, NOW).await.unwrap();
+
+    let stale = |number| StaleUpload {
+        account: a,
+        id: UploadId(bytes(number)),
+        blob: BlobId(bytes(number)),
+    };
+    let found = store.stale_uploads(later, 10).await.unwrap();
+    assert_eq!(found, [stale(3), stale(4)], "one was touched and one is complete");
+    assert_eq!(store.stale_uploads(later, 1).await.unwrap(), [stale(3)]);
+    assert_eq!(store.stale_uploads(Timestamp(NOW.0 + 4), 10).await.unwrap(), [stale(3)]);
+
+    assert!(store.discard_upload(a, stale(3).id).await.unwrap());
+    assert!(!store.discard_upload(a, stale(3).id).await.unwrap());
+    let gone = store.complete_upload(a, stale(3).id, None, NOW).await;
+    assert_eq!(refused(gone), Code::NotFound);
+    assert_eq!(store.stale_uploads(later, 10).await.unwrap(), [stale(4)]);
+}
