@@ -5,7 +5,7 @@
 //! loses an entry. A subscriber that is told [`Delivery::Missed`](hint::Delivery::Missed) compares
 //! the heads of its live logs with the store.
 //!
-//! [`local`] implements all three inside one process; the contract suite in [`contract`] says what
+//! [`local`] implements all three inside one process; the contract suite in `contract` says what
 //! an implementation owes its callers.
 
 #[cfg(test)]
