@@ -21,8 +21,8 @@ pub struct Step {
 
 /// Keeps contacts and the requests that lead to them.
 ///
-/// Every step takes an `entry` id, from which the ids of the personal entries are made: a retry with
-/// the same id changes nothing and succeeds.
+/// Every step takes an `entry` id, from which the ids of the personal entries are made: a retry
+/// with the same id changes nothing and succeeds.
 #[async_trait]
 pub trait Contacts: Send + Sync {
     /// `from` asks `to`. If `to` has asked before, that is an acceptance. Asking again while a

@@ -1,7 +1,7 @@
 //! Skein's truth: accounts, contacts, logs, uploads and blobs.
 //!
 //! Each noun has a trait in a file of its own; [`Store`] is all of them. [`sqlite`] implements them
-//! for the embedded form. The contract suite in [`contract`] says what an implementation owes its
+//! for the embedded form. The contract suite in `contract` says what an implementation owes its
 //! callers, and runs against every one.
 //!
 //! To add an operation: add a method to the noun's trait, a story to the contract suite, then the
@@ -9,7 +9,8 @@
 //! [`Committed`](log::Committed), and the caller tells the bus.
 //!
 //! This crate refuses to read clocks or draw random numbers, to publish anything, and to know who
-//! is connected. Rights are decided by [`skein_core::policy`] on facts read in the same transaction.
+//! is connected. Rights are decided by [`skein_core::policy`] on facts read in the same
+//! transaction.
 
 pub mod account;
 pub mod blob;

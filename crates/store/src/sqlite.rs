@@ -1,7 +1,7 @@
 //! The embedded store: one SQLite file.
 //!
-//! [`Sqlite`] holds one connection that writes, owned by a thread of its own ([`writer`]), and a
-//! few that read ([`reader`]). Writes that wait at the same time share one transaction and one
+//! [`Sqlite`] holds one connection that writes, owned by a thread of its own (`writer`), and a
+//! few that read (`reader`). Writes that wait at the same time share one transaction and one
 //! sync of the disk; none is answered before that (invariant 1). In write-ahead mode readers
 //! neither wait for the writer nor hold it up.
 //!
