@@ -48,8 +48,9 @@ pub trait Logs: Send + Sync {
     ///
     /// # Errors
     /// Refused as [`may_append`](skein_core::policy::may_append) and, for an attachment,
-    /// [`may_read_blob`](skein_core::policy::may_read_blob) say; `entry_conflict` if the same author
-    /// used the id for another draft; `bad_picture` if the blob of a picture has no dimensions.
+    /// [`may_read_blob`](skein_core::policy::may_read_blob) say; `entry_conflict` if the same
+    /// author used the id for another draft; `bad_picture` if the blob of a picture has no
+    /// dimensions.
     async fn append(
         &self,
         author: AccountId,

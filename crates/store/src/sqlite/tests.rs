@@ -182,6 +182,19 @@ async fn a_batch_that_cannot_be_committed_is_acknowledged_to_nobody() {
 }
 
 #[tokio::test]
+async fn a_job_that_panics_costs_its_batch_and_not_the_writer() {
+    let (store, _folder) = in_folder();
+    let work = |db: &rusqlite::Connection| -> Result<(), Fault> {
+        insert_account(db, "before")?;
+        panic!("on purpose: this test wants a panic inside the writer");
+    };
+    assert!(failed(store.write("test", work).await).contains("panicked"));
+    store.write("go on", |db| insert_account(db, "after")).await.unwrap();
+    assert!(store.find_accounts("before", 1).await.unwrap().is_empty());
+    assert_eq!(store.find_accounts("after", 1).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn jobs_are_done_in_the_order_of_submission() {
     let (store, _folder) = in_folder();
     let (order, done) = mpsc::channel();

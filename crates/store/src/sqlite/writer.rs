@@ -8,6 +8,7 @@
 
 use std::{
     io,
+    panic::{self, AssertUnwindSafe},
     sync::{Mutex, PoisonError},
     thread::{self, JoinHandle},
 };
@@ -214,12 +215,19 @@ fn commit_all(connection: &Connection, jobs: &mut [Box<dyn Job>]) -> Result<(), 
     execute(connection, "BEGIN IMMEDIATE")?;
     let done = jobs
         .iter_mut()
-        .try_for_each(|job| job.run(connection))
+        .try_for_each(|job| run_caught(job.as_mut(), connection))
         .and_then(|()| Ok(execute(connection, "COMMIT")?));
     if done.is_err() && !connection.is_autocommit() {
         execute(connection, "ROLLBACK")?;
     }
     done
+}
+
+/// A panic is a mistake in one operation. Without the writer, the service would go on without ever
+/// writing again; so it costs the batch, which is rolled back, and no more.
+fn run_caught(job: &mut dyn Job, connection: &Connection) -> Result<(), Broken> {
+    panic::catch_unwind(AssertUnwindSafe(|| job.run(connection)))
+        .unwrap_or_else(|_| Err(Broken("one of its jobs has panicked".into())))
 }
 
 /// Runs a statement without parameters; prepared once, because each job needs a few.
