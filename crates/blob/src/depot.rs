@@ -84,7 +84,11 @@ impl Depot {
         for folder in [folder(Variant::Original), folder(Variant::Thumbnail)] {
             fs::create_dir_all(root.join(folder)).map_err(disk)?;
         }
-        File::open(root).and_then(|root| root.sync_all()).map_err(disk)?;
+        let root = root.canonicalize().map_err(disk)?;
+        // The names of the folders, and the name of the root itself.
+        for folder in root.ancestors().take(2) {
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(disk)?;
+        }
         let files = LocalFileSystem::new_with_prefix(root)
             .map_err(|source| DepotError::Objects { doing: "open the folder of blobs", source })?;
         // Its puts and renames then sync the file, both folders, and any folder they create.

@@ -1,0 +1,70 @@
+//! How the resource role is configured.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use skein_store::upload::Quota;
+
+const GIB: u64 = 1024 * 1024 * 1024;
+
+/// The `resource` part of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Bytes of one file.
+    pub file_bytes_max: u64,
+    /// Bytes of all blobs and open uploads of one account.
+    pub account_bytes_max: u64,
+    /// Open uploads of one account.
+    pub open_uploads_max: u64,
+    /// Seconds without a byte after which an upload is thrown away.
+    pub upload_expiry_seconds: u64,
+    /// Seconds for which a complete blob may be without a message that refers to it.
+    pub blob_grace_seconds: u64,
+    /// Seconds between two rounds of throwing away.
+    pub sweep_interval_seconds: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            file_bytes_max: 4 * GIB,
+            account_bytes_max: 20 * GIB,
+            open_uploads_max: 32,
+            upload_expiry_seconds: 24 * 60 * 60,
+            blob_grace_seconds: 60 * 60,
+            sweep_interval_seconds: 60,
+        }
+    }
+}
+
+impl Config {
+    pub(crate) const fn quota(&self) -> Quota {
+        Quota { bytes: self.account_bytes_max, open_uploads: self.open_uploads_max }
+    }
+
+    pub(crate) const fn upload_expiry(&self) -> Duration {
+        Duration::from_secs(self.upload_expiry_seconds)
+    }
+
+    pub(crate) const fn blob_grace(&self) -> Duration {
+        Duration::from_secs(self.blob_grace_seconds)
+    }
+
+    /// At least a second: a round reads the store and the disk.
+    pub(crate) fn sweep_interval(&self) -> Duration {
+        Duration::from_secs(self.sweep_interval_seconds.max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_a_part_and_refuses_unknown_keys() {
+        let part: Config = serde_json::from_str(r#"{"file_bytes_max": 5}"#).unwrap();
+        assert_eq!(part, Config { file_bytes_max: 5, ..Config::default() });
+        assert!(serde_json::from_str::<Config>(r#"{"file_byte_max": 5}"#).is_err());
+    }
+}

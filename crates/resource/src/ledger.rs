@@ -1,0 +1,228 @@
+//! A store in memory for the tests of this crate: just the two nouns, and faults on demand.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Mutex, MutexGuard},
+};
+
+use async_trait::async_trait;
+use skein_core::{
+    id::{AccountId, BlobId, UploadId},
+    policy::BlobStanding,
+    port::resource::{BlobInfo, Thumbnail, UploadSpec},
+    refusal::{Code, Refusal},
+    time::Timestamp,
+};
+use skein_store::{
+    StoreError,
+    blob::Blobs,
+    upload::{Checkpoint, Quota, StaleUpload, UploadState, Uploads},
+};
+
+/// What the tests see of it.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger(Mutex<Book>);
+
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    pub(crate) uploads: BTreeMap<(AccountId, UploadId), Upload>,
+    pub(crate) blobs: BTreeMap<BlobId, (BlobInfo, Timestamp)>,
+    pub(crate) referenced: HashSet<BlobId>,
+    /// The next completion fails.
+    pub(crate) fail_completion: bool,
+    /// The next checkpoint fails.
+    pub(crate) fail_checkpoint: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Upload {
+    pub(crate) spec: UploadSpec,
+    pub(crate) blob: BlobId,
+    pub(crate) checkpoint: Checkpoint,
+    touched: Timestamp,
+}
+
+impl Ledger {
+    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl Book {
+    fn used(&self, account: AccountId) -> u64 {
+        let mine = |blob: &&(BlobInfo, Timestamp)| blob.0.uploader == account;
+        let complete: u64 = self.blobs.values().filter(mine).map(|blob| blob.0.size).sum();
+        complete + self.open(account).map(|upload| upload.spec.size).sum::<u64>()
+    }
+
+    fn open(&self, account: AccountId) -> impl Iterator<Item = &Upload> {
+        let mine = self.uploads.iter().filter(move |(key, _)| key.0 == account);
+        mine.map(|(_, upload)| upload).filter(|upload| !self.blobs.contains_key(&upload.blob))
+    }
+}
+
+fn fault(doing: &'static str) -> StoreError {
+    StoreError::Failed { doing, source: "the test wants it".into() }
+}
+
+fn refuse(code: Code) -> StoreError {
+    Refusal::new(code, "refused").into()
+}
+
+#[async_trait]
+impl Uploads for Ledger {
+    async fn open_upload(
+        &self,
+        account: AccountId,
+        spec: UploadSpec,
+        blob: BlobId,
+        quota: Quota,
+        now: Timestamp,
+    ) -> Result<UploadState, StoreError> {
+        let mut book = self.book();
+        let key = (account, spec.id);
+        if let Some(upload) = book.uploads.get(&key) {
+            if upload.spec != spec {
+                return Err(refuse(Code::UploadConflict));
+            }
+            return Ok(match book.blobs.get(&upload.blob) {
+                Some((info, _)) => UploadState::Complete(info.clone()),
+                None => UploadState::Receiving {
+                    blob: upload.blob,
+                    checkpoint: upload.checkpoint.clone(),
+                },
+            });
+        }
+        if book.used(account) + spec.size > quota.bytes {
+            return Err(refuse(Code::Quota));
+        }
+        if book.open(account).count() as u64 >= quota.open_uploads {
+            return Err(refuse(Code::TooMany));
+        }
+        let checkpoint = Checkpoint::default();
+        let upload = Upload { spec, blob, checkpoint: checkpoint.clone(), touched: now };
+        book.uploads.insert(key, upload);
+        Ok(UploadState::Receiving { blob, checkpoint })
+    }
+
+    async fn checkpoint_upload(
+        &self,
+        account: AccountId,
+        id: UploadId,
+        checkpoint: Checkpoint,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut book = self.book();
+        if std::mem::take(&mut book.fail_checkpoint) {
+            return Err(fault("record a checkpoint"));
+        }
+        let upload = book.uploads.get_mut(&(account, id)).ok_or_else(|| refuse(Code::NotFound))?;
+        (upload.checkpoint, upload.touched) = (checkpoint, now);
+        Ok(())
+    }
+
+    async fn complete_upload(
+        &self,
+        account: AccountId,
+        id: UploadId,
+        dimensions: Option<(u32, u32)>,
+        now: Timestamp,
+    ) -> Result<BlobInfo, StoreError> {
+        let mut book = self.book();
+        if std::mem::take(&mut book.fail_completion) {
+            return Err(fault("complete an upload"));
+        }
+        let upload = book.uploads.get(&(account, id)).ok_or_else(|| refuse(Code::NotFound))?;
+        let info = BlobInfo {
+            id: upload.blob,
+            uploader: account,
+            size: upload.spec.size,
+            media_type: upload.spec.media_type.clone(),
+            hash: upload.spec.hash,
+            dimensions,
+            thumbnail: if dimensions.is_some() { Thumbnail::Pending } else { Thumbnail::None },
+        };
+        Ok(book.blobs.entry(info.id).or_insert((info, now)).0.clone())
+    }
+
+    async fn discard_upload(&self, account: AccountId, id: UploadId) -> Result<bool, StoreError> {
+        Ok(self.book().uploads.remove(&(account, id)).is_some())
+    }
+
+    async fn stale_uploads(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<StaleUpload>, StoreError> {
+        let book = self.book();
+        let stale = book.uploads.iter().filter(|(_, upload)| {
+            upload.touched < before && !book.blobs.contains_key(&upload.blob)
+        });
+        let stale = stale.map(|((account, id), upload)| StaleUpload {
+            account: *account,
+            id: *id,
+            blob: upload.blob,
+        });
+        Ok(stale.take(limit).collect())
+    }
+}
+
+#[async_trait]
+impl Blobs for Ledger {
+    async fn blob(&self, id: BlobId) -> Result<Option<BlobInfo>, StoreError> {
+        Ok(self.book().blobs.get(&id).map(|blob| blob.0.clone()))
+    }
+
+    async fn blob_standing(
+        &self,
+        account: AccountId,
+        blob: BlobId,
+    ) -> Result<BlobStanding, StoreError> {
+        let uploader = self.book().blobs.get(&blob).is_some_and(|blob| blob.0.uploader == account);
+        Ok(BlobStanding { uploader, shared_with: false })
+    }
+
+    async fn used_bytes(&self, account: AccountId) -> Result<u64, StoreError> {
+        Ok(self.book().used(account))
+    }
+
+    async fn pending_thumbnails(&self, limit: usize) -> Result<Vec<BlobInfo>, StoreError> {
+        let book = self.book();
+        let infos = book.blobs.values().map(|blob| &blob.0);
+        let pending = infos.filter(|info| info.thumbnail == Thumbnail::Pending);
+        Ok(pending.take(limit).cloned().collect())
+    }
+
+    async fn set_thumbnail(&self, blob: BlobId, state: Thumbnail) -> Result<(), StoreError> {
+        if let Some((info, _)) = self.book().blobs.get_mut(&blob) {
+            info.thumbnail = state;
+        }
+        Ok(())
+    }
+
+    async fn unreferenced_blobs(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<BlobId>, StoreError> {
+        let book = self.book();
+        let old = book.blobs.iter().filter(|(_, (_, completed))| *completed < before);
+        let loose = old.map(|(id, _)| *id).filter(|id| !book.referenced.contains(id));
+        Ok(loose.take(limit).collect())
+    }
+
+    async fn delete_unreferenced_blob(&self, blob: BlobId) -> Result<bool, StoreError> {
+        let mut book = self.book();
+        if book.referenced.contains(&blob) || book.blobs.remove(&blob).is_none() {
+            return Ok(false);
+        }
+        book.uploads.retain(|_, upload| upload.blob != blob);
+        Ok(true)
+    }
+
+    async fn known_blobs(&self, names: &[BlobId]) -> Result<Vec<BlobId>, StoreError> {
+        let book = self.book();
+        let known: HashSet<_> = book.uploads.values().map(|upload| upload.blob).collect();
+        Ok(names.iter().copied().filter(|name| known.contains(name)).collect())
+    }
+}

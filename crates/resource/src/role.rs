@@ -1,0 +1,165 @@
+//! The role itself: its parts, how it starts, and its face to the chat nodes.
+
+use std::{future::Future, path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use skein_blob::{
+    depot::Depot,
+    staging::Staging,
+    thumbnail::{Limits, Studio},
+};
+use skein_core::{
+    id::{AccountId, BlobId},
+    port::resource::{OpenDownload, OpenUpload, Resource, UploadSpec, Variant},
+    refusal::{Code, Refusal},
+    time::{Clock, Timestamp},
+};
+use skein_ops::lifecycle::Shutdown;
+use skein_store::{blob::Blobs, upload::Uploads};
+use tokio::{
+    sync::{Mutex, Notify, oneshot},
+    task,
+};
+
+use crate::{
+    Config, ResourceError, download,
+    sweep::{self, Places, Swept},
+    table::Table,
+    thumbnail, upload,
+};
+
+/// What the role needs of a store.
+pub trait Records: Uploads + Blobs + 'static {}
+
+impl<T: Uploads + Blobs + 'static> Records for T {}
+
+/// Keeps blobs. Ends with the [`Shutdown`] that it was started with.
+pub struct ResourceRole {
+    parts: Arc<Parts>,
+}
+
+/// What every task of the role works with.
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) records: Arc<dyn Records>,
+    pub(crate) staging: Staging,
+    pub(crate) depot: Depot,
+    pub(crate) studio: Studio,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) table: Arc<Table>,
+    /// Told when a picture was completed.
+    pub(crate) pictures: Notify,
+    /// Where the sweeper goes on in the next round; taken while a round runs.
+    pub(crate) places: Mutex<Places>,
+}
+
+impl ResourceRole {
+    /// Starts the role on the folder `root`, which is created if needed, and its background tasks.
+    /// Call it within a tokio runtime; it blocks for a few disk operations.
+    ///
+    /// # Errors
+    /// If the folder cannot be used.
+    pub fn start(
+        config: Config,
+        records: Arc<dyn Records>,
+        root: &Path,
+        clock: Arc<dyn Clock>,
+        shutdown: &Shutdown,
+    ) -> Result<Arc<Self>, ResourceError> {
+        let parts = Arc::new(Parts {
+            config,
+            records,
+            // First, as it creates the root.
+            depot: Depot::local(root)?,
+            staging: Staging::open(root).map_err(ResourceError::disk("open staging"))?,
+            studio: Studio::new(Limits::DEFAULT),
+            clock,
+            shutdown: shutdown.clone(),
+            table: Arc::default(),
+            pictures: Notify::new(),
+            places: Mutex::default(),
+        });
+        shutdown.spawn(thumbnail::run(Arc::clone(&parts)));
+        shutdown.spawn(sweep::run(Arc::clone(&parts)));
+        Ok(Arc::new(Self { parts }))
+    }
+
+    /// Uploads that are open in this process.
+    #[must_use]
+    pub fn live_uploads(&self) -> usize {
+        self.parts.table.len()
+    }
+
+    /// Runs one round of throwing away, as if the time were `now`.
+    ///
+    /// # Errors
+    /// If the store or the disk failed; what was done until then stays done.
+    pub async fn sweep(&self, now: Timestamp) -> Result<Swept, ResourceError> {
+        sweep::round(&self.parts, now).await
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn parts(&self) -> &Arc<Parts> {
+        &self.parts
+    }
+}
+
+#[async_trait]
+impl Resource for ResourceRole {
+    async fn open_upload(
+        &self,
+        account: AccountId,
+        spec: UploadSpec,
+    ) -> Result<OpenUpload, Refusal> {
+        if self.parts.shutdown.has_begun() {
+            return Err(draining());
+        }
+        let parts = Arc::clone(&self.parts);
+        self.parts.to_end(upload::open(parts, account, spec)).await
+    }
+
+    async fn open_download(
+        &self,
+        blob: BlobId,
+        variant: Variant,
+        offset: u64,
+        length: Option<u64>,
+    ) -> Result<OpenDownload, Refusal> {
+        download::open(&self.parts, blob, variant, offset, length).await
+    }
+}
+
+impl Parts {
+    /// Does the work in a task of its own, so that it goes on when whoever asked is gone: half of a
+    /// write, or of the steps that make a blob visible, must not be left to be dropped.
+    pub(crate) async fn to_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        self.shutdown.spawn(async move {
+            if answer.send(work.await).is_err() {
+                tracing::debug!("whoever asked has gone before the answer");
+            }
+        });
+        match answered.await {
+            Ok(result) => result,
+            Err(_) if self.shutdown.has_begun() => Err(draining()),
+            Err(_) => Err(Refusal::internal()),
+        }
+    }
+}
+
+/// Runs work on the disk off the async threads.
+pub(crate) async fn on_disk<T: Send + 'static>(
+    doing: &'static str,
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T, ResourceError> {
+    let done = task::spawn_blocking(work).await.unwrap_or_else(|error| Err(error.into()));
+    done.map_err(ResourceError::disk(doing))
+}
+
+fn draining() -> Refusal {
+    Refusal::new(Code::Draining, "the server is going away; try again in a moment")
+}

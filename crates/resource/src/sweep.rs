@@ -1,0 +1,182 @@
+//! Throws away what nobody needs: uploads that nobody continues, blobs that no message refers to,
+//! and files that the store does not know because a crash came between two steps.
+//!
+//! The record goes first and the bytes second, so that a visible blob always has its bytes; what a
+//! crash leaves in between is a file without a record, which a later round finds. A file whose
+//! record is missing never gets one: the store names a blob before its file is created, and names
+//! are never used again. So a folder belongs to one store: under another one, every file in it is
+//! an orphan. Each round is bounded, and goes on where the last one ended.
+
+use std::{collections::HashSet, sync::Arc};
+
+use skein_blob::{
+    depot,
+    staging::{self, Found},
+};
+use skein_core::{id::BlobId, port::resource::Variant, time::Timestamp};
+use skein_store::upload::StaleUpload;
+use tokio::time::{self, Instant, MissedTickBehavior};
+
+use crate::{
+    ResourceError,
+    role::{Parts, on_disk},
+};
+
+/// Uploads and blobs that one round throws away, of each kind.
+const BATCH: usize = 256;
+/// File names that one round looks up, in staging and of each kind in the depot.
+const NAMES: usize = 1024;
+
+/// What one round threw away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Uploads that nobody continued.
+    pub expired: usize,
+    /// Blobs that no message refers to.
+    pub collected: usize,
+    /// Files that the store does not know.
+    pub orphans: usize,
+}
+
+/// Where the next round goes on listing files; `None` for the beginning.
+#[derive(Default)]
+pub(crate) struct Places {
+    staged: Option<staging::Listing>,
+    originals: Option<depot::Listing>,
+    thumbnails: Option<depot::Listing>,
+}
+
+/// Runs rounds until the soft stop.
+pub(crate) async fn run(parts: Arc<Parts>) {
+    let interval = parts.config.sweep_interval();
+    let mut ticks = time::interval_at(Instant::now() + interval, interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = parts.shutdown.begun() => return,
+            _ = ticks.tick() => {}
+        }
+        match round(&parts, parts.clock.now()).await {
+            Ok(swept) if swept != Swept::default() => tracing::info!(
+                sweep.expired = swept.expired,
+                sweep.collected = swept.collected,
+                sweep.orphans = swept.orphans,
+                "threw away what nobody needs"
+            ),
+            Ok(_) => {}
+            Err(error) => tracing::error!(error.cause = %error, "a sweep was cut short"),
+        }
+    }
+}
+
+/// One round. Rounds do not overlap.
+pub(crate) async fn round(parts: &Parts, now: Timestamp) -> Result<Swept, ResourceError> {
+    let mut places = parts.places.lock().await;
+    let expired = expire(parts, now).await?;
+    let collected = collect(parts, now).await?;
+    let orphans = delete_orphans(parts, &mut places, now).await?;
+    Ok(Swept { expired, collected, orphans })
+}
+
+async fn expire(parts: &Parts, now: Timestamp) -> Result<usize, ResourceError> {
+    let before = now.before(parts.config.upload_expiry());
+    let mut expired = 0;
+    for StaleUpload { account, id, blob } in parts.records.stale_uploads(before, BATCH).await? {
+        // Whoever has it open keeps it; whoever opens it from now on waits and finds it gone.
+        let Some(alone) = parts.table.seat_alone((account, id)) else { continue };
+        if parts.records.discard_upload(account, id).await? {
+            remove_staged(parts, blob).await?;
+            // Its bytes are there if a crash came before the last step of finishing.
+            parts.depot.delete(blob, Variant::Original).await?;
+            expired += 1;
+        }
+        drop(alone);
+    }
+    Ok(expired)
+}
+
+async fn collect(parts: &Parts, now: Timestamp) -> Result<usize, ResourceError> {
+    let before = now.before(parts.config.blob_grace());
+    let mut collected = 0;
+    for blob in parts.records.unreferenced_blobs(before, BATCH).await? {
+        if parts.records.delete_unreferenced_blob(blob).await? {
+            parts.depot.delete(blob, Variant::Original).await?;
+            parts.depot.delete(blob, Variant::Thumbnail).await?;
+            collected += 1;
+        }
+    }
+    Ok(collected)
+}
+
+/// Deletes files that the store does not know and that have not changed for the time of grace.
+async fn delete_orphans(
+    parts: &Parts,
+    places: &mut Places,
+    now: Timestamp,
+) -> Result<usize, ResourceError> {
+    let before = now.before(parts.config.blob_grace());
+    let mut orphans = 0;
+    for blob in unknown(parts, next_staged(parts, places).await?, before).await? {
+        remove_staged(parts, blob).await?;
+        orphans += 1;
+    }
+    for variant in [Variant::Original, Variant::Thumbnail] {
+        for blob in unknown(parts, next_objects(parts, places, variant).await?, before).await? {
+            parts.depot.delete(blob, variant).await?;
+            orphans += 1;
+        }
+    }
+    Ok(orphans)
+}
+
+async fn unknown(
+    parts: &Parts,
+    found: Vec<Found>,
+    before: Timestamp,
+) -> Result<Vec<BlobId>, ResourceError> {
+    let old = found.into_iter().filter(|file| file.changed < before);
+    let mut names: Vec<BlobId> = old.map(|file| file.blob).collect();
+    if names.is_empty() {
+        return Ok(names);
+    }
+    let known = parts.records.known_blobs(&names).await?;
+    let known: HashSet<BlobId> = known.into_iter().collect();
+    names.retain(|name| !known.contains(name));
+    Ok(names)
+}
+
+async fn next_staged(parts: &Parts, places: &mut Places) -> Result<Vec<Found>, ResourceError> {
+    let staging = parts.staging.clone();
+    let begun = places.staged.take();
+    let page = on_disk("list uploads", move || {
+        let mut listing = match begun {
+            Some(listing) => listing,
+            None => staging.list()?,
+        };
+        listing.next_page(NAMES).map(|page| (page, listing))
+    });
+    let (page, listing) = page.await?;
+    places.staged = (page.len() == NAMES).then_some(listing);
+    Ok(page)
+}
+
+async fn next_objects(
+    parts: &Parts,
+    places: &mut Places,
+    variant: Variant,
+) -> Result<Vec<Found>, ResourceError> {
+    let place = match variant {
+        Variant::Original => &mut places.originals,
+        Variant::Thumbnail => &mut places.thumbnails,
+    };
+    let mut listing = place.take().unwrap_or_else(|| parts.depot.list(variant));
+    let page = listing.next_page(NAMES).await?;
+    *place = (page.len() == NAMES).then_some(listing);
+    Ok(page)
+}
+
+async fn remove_staged(parts: &Parts, blob: BlobId) -> Result<(), ResourceError> {
+    let staging = parts.staging.clone();
+    on_disk("remove an upload", move || staging.remove(blob)).await?;
+    Ok(())
+}
