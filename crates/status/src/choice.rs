@@ -57,7 +57,7 @@ mod tests {
             ([2, 0], "a"),
             ([2, 1], "b"),
             ([3, 2], "b"),
-            ([u64::MAX, u64::MAX], "b"),
+            ([u64::MAX, u64::MAX], "a"),
         ] {
             assert_eq!(chosen(&nodes, draws), Some(expected), "{draws:?}");
         }

@@ -90,7 +90,10 @@ mod tests {
 
     #[test]
     fn the_stored_form_is_stable() {
-        let stored = r#"{"v":1,"name":"one","address":"192.0.2.1:4433","server_name":"a","sessions":3,"sessions_max":100,"draining":true}"#;
+        let stored = concat!(
+            r#"{"v":1,"name":"one","address":"192.0.2.1:4433","server_name":"a","#,
+            r#""sessions":3,"sessions_max":100,"draining":true}"#
+        );
         let report = report(Trust::Authority { server_name: "a".into() });
         assert_eq!(encode(&report), stored.as_bytes());
         let newer = stored.replace("true", "true,\"new\":1");

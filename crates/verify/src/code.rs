@@ -4,7 +4,7 @@
 //!
 //! | key | value | lifetime |
 //! |---|---|---|
-//! | `code/<purpose>/<subject of the address>` | version, nonce, digest: see [`Record`] | a code's |
+//! | `code/<purpose>/<subject of the address>` | version, nonce, digest: [`Record`] | a code's |
 //! | `code-tries/<nonce in hexadecimal>` | a counter of guesses | a code's |
 //!
 //! The counter belongs to the nonce, so a new code begins with new tries whatever happens to the
