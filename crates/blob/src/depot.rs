@@ -2,8 +2,8 @@
 //! `thumbnails/…` alike.
 //!
 //! The local form keeps them as files under the root that also holds the folder of
-//! [`staging`](crate::staging), so that publishing is one atomic rename. A remote form will copy the
-//! staged file to the remote store at that point; nothing else here knows the difference.
+//! [`staging`](crate::staging), so that publishing is one atomic rename. A remote form will copy
+//! the staged file to the remote store at that point; nothing else here knows the difference.
 
 use std::{
     fs::{self, File},

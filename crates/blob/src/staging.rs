@@ -1,8 +1,8 @@
 //! Files of uploads under way, one for each in the folder `staging`, named after the blob that it
 //! will become.
 //!
-//! An append returns only once the bytes are on the disk, so what the caller then records as durable
-//! is. Everything here blocks: call it off the async threads.
+//! An append returns only once the bytes are on the disk, so what the caller then records as
+//! durable is. Everything here blocks: call it off the async threads.
 
 use std::{
     fs::{self, File, OpenOptions, ReadDir},

@@ -18,7 +18,7 @@ use thiserror::Error;
 pub const PART_BYTES: u64 = 1 << PART_BYTES_LOG2;
 
 const PART_BYTES_LOG2: u8 = 20;
-/// The first byte of a saved state. Saved states outlive the process: a new layout gets a new number.
+/// The first byte of a saved state. States outlive the process: a new layout gets a new number.
 const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 10;
 const NO_FILE: [u8; 32] = [0; 32];

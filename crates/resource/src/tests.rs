@@ -1,7 +1,9 @@
 //! The role against a real folder and a store in memory. A restart is a new role on the same two.
+//! One test has the real store beneath.
 
 mod download;
 mod resume;
+mod sqlite;
 mod sweep;
 
 use std::{

@@ -57,7 +57,8 @@ async fn round(parts: &Parts) -> Result<usize, ResourceError> {
         let state = match make(parts, &picture).await {
             Ok(()) => Thumbnail::Ready,
             Err(Trouble::Picture(error)) => {
-                tracing::info!(blob = %picture.id, error.cause = %error, "a picture has no thumbnail");
+                let blob = picture.id;
+                tracing::info!(%blob, error.cause = %error, "a picture has no thumbnail");
                 Thumbnail::Failed
             }
             Err(Trouble::Beneath(error)) => {
