@@ -1,9 +1,9 @@
 //! Complete blobs and thumbnails in an object store: `blobs/<first two hex digits>/<blob id>` and
 //! `thumbnails/…` alike.
 //!
-//! The local form keeps them as files under the root that also holds the folder of
-//! [`staging`](crate::staging), so that publishing is one atomic rename. A remote form will copy
-//! the staged file to the remote store at that point; nothing else here knows the difference.
+//! The local form keeps them as files under the root that also holds the folder of [`staging`], so
+//! that publishing is one atomic rename. A remote form will copy the staged file to the remote store
+//! at that point; nothing else here knows the difference.
 
 use std::{
     fs::{self, File},
