@@ -118,7 +118,15 @@ pub async fn bind(
 
 fn with_limits<A>(mut server: Server<SocketAddr, A>) -> Server<SocketAddr, A> {
     server.http_builder().http1().header_read_timeout(HEAD_TIME_MAX).max_buf_size(BUFFER_BYTES_MAX);
-    server.http1_only().first_request_timeout(HEAD_TIME_MAX)
+    server.http1_only().first_request_timeout(HEAD_TIME_MAX).accept_error_handler(log_unaccepted)
+}
+
+/// What a single client did wrong is of no interest; that nobody can connect is.
+fn log_unaccepted(peer: Option<&SocketAddr>, error: &io::Error) {
+    match peer {
+        Some(_) => tracing::trace!(error.cause = %error, "a connection was not accepted"),
+        None => tracing::warn!(error.cause = %error, "connections cannot be accepted"),
+    }
 }
 
 /// Serves until the soft stop, then lets the requests under way come to their end.

@@ -148,10 +148,11 @@ mod tests {
         }
     }
 
-    async fn exchange(verdict: &str) -> (Result<(), NotSent>, String) {
+    async fn exchange(security: Security, verdict: &str) -> (Result<(), NotSent>, String) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let relay = Relay::new(&config("127.0.0.1", port)).expect("it is on this machine");
+        let config = Smtp { security, ..config("127.0.0.1", port) };
+        let relay = Relay::new(&config).expect("it is on this machine");
         let server = async {
             let (stream, _) = listener.accept().await.expect("a connection");
             serve(stream, verdict).await
@@ -161,7 +162,7 @@ mod tests {
 
     #[tokio::test]
     async fn hands_the_mail_over() {
-        let (sent, heard) = exchange("250 fine").await;
+        let (sent, heard) = exchange(Security::None, "250 fine").await;
         sent.expect("the server took it");
         assert!(heard.contains("RCPT TO:<bo@example.org>"), "{heard}");
         assert!(heard.contains("\r\n123456\r\n"), "{heard}");
@@ -169,9 +170,17 @@ mod tests {
 
     #[tokio::test]
     async fn keeps_the_address_out_of_the_error() {
-        let (sent, _) = exchange("550 <bo@example.org>: no such user").await;
+        let (sent, _) = exchange(Security::None, "550 <bo@example.org>: no such user").await;
         let error = sent.expect_err("the server refused it").to_string();
         assert_eq!(error, "the mail server refused the mail with status 550");
+    }
+
+    #[tokio::test]
+    async fn says_nothing_in_the_clear_where_it_must_not() {
+        let (sent, heard) = exchange(Security::Starttls, "250 fine").await;
+        let error = sent.expect_err("the server knows no STARTTLS").to_string();
+        assert!(error.contains("STARTTLS"), "{error}");
+        assert!(!heard.contains("MAIL") && !heard.contains("123456"), "{heard}");
     }
 
     #[tokio::test]
