@@ -1,6 +1,6 @@
 //! What an operator may change about a chat node.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,13 @@ pub struct Config {
     pub name: String,
     /// `host:port` under which clients reach this node; the address it listens on if unset.
     pub advertise: Option<String>,
+    /// A certificate chain in PEM that clients trust, issued for `server_name`; goes together with
+    /// the other two. Without them the node makes its own, trusted by its fingerprint.
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key, in PEM.
+    pub tls_key: Option<PathBuf>,
+    /// The name in the certificate.
+    pub server_name: Option<String>,
     /// Sessions at most; a further one is closed with `overloaded`.
     pub sessions_max: usize,
     /// Sessions of one account at most.
@@ -35,6 +42,9 @@ impl Default for Config {
         Self {
             name: "chat-1".into(),
             advertise: None,
+            tls_cert: None,
+            tls_key: None,
+            server_name: None,
             sessions_max: 20_000,
             account_sessions_max: 16,
             unproven_per_address_max: 256,

@@ -1,5 +1,7 @@
 //! Logs: a readable sentence and dotted fields, to standard error.
 
+use std::io::{self, IsTerminal};
+
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -38,7 +40,8 @@ impl Config {
         let filter =
             EnvFilter::try_new(&self.filter).map_err(|_| BadFilter(self.filter.clone()))?;
         let registry = tracing_subscriber::registry().with(filter);
-        let layer = fmt::layer().with_writer(std::io::stderr);
+        let colours = io::stderr().is_terminal();
+        let layer = fmt::layer().with_writer(io::stderr).with_ansi(colours);
         match self.format {
             Format::Text => registry.with(layer.with_target(false)).init(),
             Format::Json => registry.with(layer.json()).init(),

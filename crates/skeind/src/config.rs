@@ -1,0 +1,82 @@
+//! The whole server's configuration: a part for each role, and what they share.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use skein_ops::telemetry;
+
+/// What the server can be told. The defaults are the embedded form.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The folder for everything that the server keeps.
+    pub data: PathBuf,
+    /// Where the gate listens for HTTP.
+    pub http: SocketAddr,
+    /// Where the chat role listens for QUIC.
+    pub quic: SocketAddr,
+    /// Logs.
+    pub log: telemetry::Config,
+    /// How the server ends.
+    pub shutdown: Shutdown,
+    /// The gate role.
+    pub gate: skein_gate::GateConfig,
+    /// The verify role.
+    pub verify: skein_verify::Config,
+    /// The chat role.
+    pub chat: skein_chat::config::Config,
+    /// The resource role.
+    pub resource: skein_resource::Config,
+}
+
+/// How the server ends.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shutdown {
+    /// How long what is under way may take after the first signal.
+    pub deadline_seconds: u64,
+}
+
+/// What flags can say; only what is set counts.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Flags {
+    /// See [`Config::data`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+    /// See [`Config::http`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<String>,
+    /// See [`Config::quic`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quic: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: "data".into(),
+            http: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            quic: SocketAddr::from(([127, 0, 0, 1], 4433)),
+            log: telemetry::Config::default(),
+            shutdown: Shutdown::default(),
+            gate: skein_gate::GateConfig::default(),
+            verify: skein_verify::Config::default(),
+            chat: skein_chat::config::Config::default(),
+            resource: skein_resource::Config::default(),
+        }
+    }
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { deadline_seconds: 10 }
+    }
+}
+
+impl Shutdown {
+    /// How long what is under way may take after the first signal.
+    #[must_use]
+    pub const fn deadline(&self) -> Duration {
+        Duration::from_secs(self.deadline_seconds)
+    }
+}

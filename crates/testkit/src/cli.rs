@@ -1,0 +1,217 @@
+//! The `skein` binary, as a person or a script would use it.
+
+use std::{
+    ffi::OsStr,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc,
+    thread,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{PATIENCE, binaries::binary};
+
+/// The password of every account that the tests make.
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// A person with a home folder on one device.
+pub struct Cli {
+    home: TempDir,
+    server: String,
+}
+
+/// What a command answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it printed.
+    pub stdout: String,
+    /// What it said to the person.
+    pub stderr: String,
+}
+
+/// A command that goes on, such as `watch`. It is killed when dropped.
+pub struct Watcher {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    errors: mpsc::Receiver<String>,
+}
+
+impl Cli {
+    /// A new home folder, for a server that is named with the first command.
+    #[must_use]
+    pub fn new(server: &str) -> Self {
+        let home = TempDir::new().expect("the temporary folder takes folders");
+        Self { home, server: server.to_owned() }
+    }
+
+    /// A new home folder with a new account, logged in.
+    #[must_use]
+    pub fn registered(server: &str, name: &str) -> Self {
+        let cli = Self::new(server);
+        let email = format!("{name}@example.org");
+        cli.with_password(&["register", name, "--email", &email, "--password-stdin"]).success();
+        cli
+    }
+
+    /// A new home folder for an account that exists: another device.
+    #[must_use]
+    pub fn logged_in(server: &str, name: &str) -> Self {
+        let cli = Self::new(server);
+        cli.with_password(&["login", name, "--password-stdin"]).success();
+        cli
+    }
+
+    /// The home folder.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Runs a command to its end.
+    pub fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Answer {
+        self.finish(self.command(arguments).stdin(Stdio::null()), None)
+    }
+
+    /// Runs a command that reads the password from its input.
+    pub fn with_password<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Answer {
+        self.finish(self.command(arguments).stdin(Stdio::piped()), Some(PASSWORD))
+    }
+
+    /// Runs a command with `--json` that must succeed, and gives its objects.
+    pub fn json<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Vec<Value> {
+        let mut command = self.command(&["--json"]);
+        command.args(arguments).stdin(Stdio::null());
+        self.finish(&mut command, None).success().objects()
+    }
+
+    /// Starts a command that goes on, with `--json`.
+    #[must_use]
+    pub fn start<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Watcher {
+        let mut command = self.command(&["--json"]);
+        command.args(arguments).stdin(Stdio::null());
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("skein starts");
+        let lines = lines(child.stdout.take().expect("piped"));
+        let errors = lines_of_errors(&mut child);
+        Watcher { child, lines, errors }
+    }
+
+    fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
+        let mut command = Command::new(binary("skein"));
+        command.arg("--home").arg(self.home.path()).args(["--server", &self.server]);
+        command.args(arguments).current_dir(self.home.path());
+        command
+    }
+
+    fn finish(&self, command: &mut Command, input: Option<&str>) -> Answer {
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = child.expect("skein starts");
+        if let (Some(text), Some(mut stdin)) = (input, child.stdin.take()) {
+            writeln!(stdin, "{text}").expect("skein reads its input");
+        }
+        let output = child.wait_with_output().expect("the process is ours");
+        Answer {
+            status: output.status,
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// A path in the home folder, for files that a test makes.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+}
+
+impl Answer {
+    /// The answer, if the command succeeded.
+    pub fn success(self) -> Self {
+        assert!(self.status.success(), "skein failed: {self:?}");
+        self
+    }
+
+    /// The answer, if the command failed with this exit code.
+    pub fn failure(self, code: i32) -> Self {
+        assert_eq!(self.status.code(), Some(code), "{self:?}");
+        self
+    }
+
+    /// The objects that `--json` printed.
+    #[must_use]
+    pub fn objects(&self) -> Vec<Value> {
+        let parse = |line| serde_json::from_str(line).expect("--json prints an object a line");
+        self.stdout.lines().map(parse).collect()
+    }
+}
+
+impl Watcher {
+    /// The next object that it prints.
+    pub fn next(&self) -> Value {
+        let line = self.lines.recv_timeout(PATIENCE).expect("another object in time");
+        serde_json::from_str(&line).expect("--json prints an object a line")
+    }
+
+    /// The next object for which `wanted` holds; others are passed over.
+    pub fn find(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let object = self.next();
+            if wanted(&object) {
+                return object;
+            }
+        }
+    }
+
+    /// Ends it at once, as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("the process is ours");
+        self.child.wait().expect("the process is ours");
+    }
+
+    /// The process's number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for its end; gives its exit status and what it said to the person.
+    pub fn wait(&mut self) -> (ExitStatus, String) {
+        let status = self.child.wait().expect("the process is ours");
+        (status, self.errors.iter().collect::<Vec<_>>().join("\n"))
+    }
+
+    /// What it has printed so far and nobody has asked for.
+    #[must_use]
+    pub fn rest(&self) -> Vec<String> {
+        self.lines.try_iter().collect()
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn lines(source: impl std::io::Read + Send + 'static) -> mpsc::Receiver<String> {
+    // Bounded so that a process that prints without end stops by itself.
+    let (sender, receiver) = mpsc::sync_channel(100_000);
+    thread::spawn(move || {
+        for line in BufReader::new(source).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+fn lines_of_errors(child: &mut Child) -> mpsc::Receiver<String> {
+    lines(child.stderr.take().expect("piped"))
+}
