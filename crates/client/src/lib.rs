@@ -1,1 +1,61 @@
-//! Placeholder.
+//! The Skein client SDK: accounts, contacts, messages and files over connections that come and go.
+//!
+//! A [`Client`] lives in a *home*, a folder that keeps who is logged in, what was written and not
+//! sent yet, and the logs as far as they were read. Whatever happens to the process or the network,
+//! what [`Client::send_text`] has returned for is sent once, and each entry is shown once, in order.
+//!
+//! ```no_run
+//! use skein_client::{Client, Event, Username, Text};
+//!
+//! # async fn example() -> Result<(), skein_client::Error> {
+//! let client = Client::open("alice-home".as_ref())?;
+//! let (name, password) = (Username::parse("alice")?, "correct horse battery");
+//! client.log_in("http://127.0.0.1:8080", &name, password).await?;
+//!
+//! // From here on the client stays connected by itself.
+//! let mut events = client.events();
+//! client.connect().await?;
+//!
+//! let (conversation, _bob) = client.conversation_with(&Username::parse("bob")?).await?;
+//! let delivery = client.send_text(conversation, Text::parse("hello")?).await?;
+//! println!("kept; it will arrive");
+//! println!("arrived as number {}", delivery.acknowledged().await?);
+//!
+//! while let Some(event) = events.next().await {
+//!     if let Event::Entry { entry, .. } = event {
+//!         println!("{entry:?}");
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `examples/echo_bot.rs` is a whole program. Transfers ([`Client::send_file`],
+//! [`Client::download`]) continue where they stopped, also in another process.
+//!
+//! What this crate refuses: to show its transport or its wire format. What it offers in its own face
+//! are the words of the domain, which it re-exports.
+
+mod client;
+mod driver;
+mod error;
+mod event;
+mod gate;
+mod home;
+mod transfer;
+
+pub use client::{Client, Delivery, Peer};
+pub use error::Error;
+pub use event::{Event, Events, Status};
+pub use skein_core::{
+    account::Profile,
+    contact::{Contact, ContactRequest},
+    entry::{Attachment, Body, ContactStep, ContactStepKind, Entry, Picture, SessionEnded},
+    id::{AccountId, BlobId, ConversationId, EntryId, LogId, Seq},
+    name::{BadText, DeviceName, Email, FileName, MediaType, Note, Password, Text, Username},
+    port::{resource::Variant, verifier::Purpose},
+    refusal::{Code, Refusal},
+    sync::StopReason,
+    time::Timestamp,
+};
+pub use transfer::{Phase, Progress};

@@ -78,6 +78,12 @@ impl Outbox {
         self.in_flight
     }
 
+    /// The draft with this id, while it is in flight.
+    #[must_use]
+    pub fn sent(&self, id: EntryId) -> Option<&Draft> {
+        self.sent_position(id).map(|at| &self.drafts[at].draft)
+    }
+
     /// The server has appended the draft. Answers it, if it was here.
     pub fn handle_acked(&mut self, id: EntryId) -> Option<Draft> {
         let at = self.sent_position(id)?;

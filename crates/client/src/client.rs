@@ -1,0 +1,310 @@
+//! The client itself: who it is, and its connection.
+
+mod messages;
+mod people;
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use skein_core::{
+    account::Profile,
+    name::{DeviceName, Email, Password, Username},
+    port::verifier::Purpose,
+    refusal::{Code, Refusal},
+    sync::{INITIAL_HISTORY_ENTRIES, Session, Start},
+};
+use skein_net::dial::{DialConfig, Dialer};
+use skein_wire::pb;
+use tokio::sync::{broadcast, oneshot};
+
+pub use self::{messages::Delivery, people::Peer};
+use crate::{
+    Error, Event, Events, Status,
+    driver::{self, Command, Handle},
+    event::EVENTS_WAITING_MAX,
+    gate::Gate,
+    home::{Home, Login},
+};
+
+/// How long a request waits for a connection and its answer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a handshake with one address may take. Short, because a node that moved is found by
+/// asking again.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long [`Client::close`] waits for messages that are still being sent.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+/// What a device is called whose owner did not say.
+const DEVICE_NAME: &str = "skein";
+
+/// A client in its home. Clones are the same one.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pub(crate) home: Home,
+    events: broadcast::Sender<Event>,
+    handle: Arc<Mutex<Option<Handle>>>,
+}
+
+impl Client {
+    /// Opens the home in `folder`; makes one if there is none. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// If the folder or what is in it cannot be used.
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        let (events, _) = broadcast::channel(EVENTS_WAITING_MAX);
+        let home = Home::open(folder)?;
+        Ok(Self { home, events, handle: Arc::default() })
+    }
+
+    /// The server that was used last from this home.
+    ///
+    /// # Errors
+    /// If the home cannot be read.
+    pub async fn server(&self) -> Result<Option<String>, Error> {
+        self.home.server().await
+    }
+
+    /// Who is logged in here, without asking the server.
+    ///
+    /// # Errors
+    /// If the home cannot be read.
+    pub async fn account(&self) -> Result<Option<Profile>, Error> {
+        Ok(self.home.login().await?.map(|login| login.account))
+    }
+
+    /// Asks the server to mail a code. Answers how long it will be good.
+    ///
+    /// # Errors
+    /// If the server cannot be reached or refuses.
+    pub async fn request_code(
+        &self,
+        server: &str,
+        purpose: Purpose,
+        email: &Email,
+    ) -> Result<Duration, Error> {
+        Gate::new(server)?.request_code(purpose, email).await
+    }
+
+    /// Makes an account. Log in next.
+    ///
+    /// # Errors
+    /// If the server cannot be reached or refuses: `code_required` where it wants a mailed code,
+    /// `name_taken`, `email_taken`, `wrong_code` and others.
+    pub async fn register(
+        &self,
+        server: &str,
+        name: &Username,
+        email: &Email,
+        password: &Password,
+        code: Option<&str>,
+    ) -> Result<(), Error> {
+        Gate::new(server)?.register(name, email, password, code).await
+    }
+
+    /// Sets a new password with a mailed code. All logins of the account end.
+    ///
+    /// # Errors
+    /// If the server cannot be reached or refuses.
+    pub async fn reset_password(
+        &self,
+        server: &str,
+        email: &Email,
+        code: &str,
+        password: &Password,
+    ) -> Result<(), Error> {
+        Gate::new(server)?.reset_password(email, code, password).await
+    }
+
+    /// Logs in on this home, which becomes a device of the account.
+    ///
+    /// # Errors
+    /// If the server cannot be reached or refuses; [`Error::HomeTaken`] if the home holds unsent
+    /// messages of another account.
+    pub async fn log_in(
+        &self,
+        server: &str,
+        name: &Username,
+        password: &str,
+    ) -> Result<Profile, Error> {
+        let gate = Gate::new(server)?;
+        let device = self.home.device().await?;
+        let device_name = DeviceName::parse(DEVICE_NAME)?;
+        let login = gate.log_in(name, password, device, &device_name).await?;
+        let account = login.account.clone();
+        self.home.log_in(login).await?;
+        Ok(account)
+    }
+
+    /// Ends the login. What is in the home stays there for the next one.
+    ///
+    /// # Errors
+    /// If the server cannot be reached. A login that it did not know any more counts as ended.
+    pub async fn log_out(&self) -> Result<(), Error> {
+        let login = self.login().await?;
+        match Gate::new(&login.server)?.log_out(&login.token).await {
+            Err(Error::Refused(Refusal { code: Code::Unauthorised, .. })) | Ok(()) => {}
+            Err(error) => return Err(error),
+        }
+        self.home.log_out().await
+    }
+
+    /// Asks the server whom the login speaks for, and on which device.
+    ///
+    /// # Errors
+    /// If the server cannot be reached or does not know the login any more.
+    pub async fn who_am_i(&self) -> Result<(Profile, DeviceName), Error> {
+        let login = self.login().await?;
+        Gate::new(&login.server)?.who_am_i(&login.token).await
+    }
+
+    /// Connects, and stays connected until [`close`](Self::close): reconnects, sends what waits and
+    /// reads what is missing. Returns at once; [`live`](Self::live) waits for the connection.
+    ///
+    /// # Errors
+    /// If nobody is logged in, or the home or a socket cannot be used.
+    pub async fn connect(&self) -> Result<(), Error> {
+        let login = self.login().await?;
+        let start = Start {
+            account: login.account.id,
+            cursors: self.home.cursors(login.account.id).await?,
+            drafts: self.home.drafts().await?,
+            history_entries: INITIAL_HISTORY_ENTRIES,
+            seed: rand::random(),
+        };
+        let config = DialConfig { handshake_timeout: HANDSHAKE_TIMEOUT, ..DialConfig::default() };
+        let dialer = Dialer::new(config).map_err(|error| Error::Unreachable(error.to_string()))?;
+        let parts = driver::Parts {
+            session: Session::new(start)?,
+            home: self.home.clone(),
+            gate: Gate::new(&login.server)?,
+            dialer: Arc::new(dialer),
+            login,
+            events: self.events.clone(),
+        };
+        let mut handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
+        if handle.as_ref().is_none_or(|handle| handle.commands.is_closed()) {
+            *handle = Some(driver::start(parts));
+        }
+        Ok(())
+    }
+
+    /// The state of the connection.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.handle().map_or(Status::Offline, |handle| handle.status.borrow().clone())
+    }
+
+    /// Listens to what happens from now on.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        Events(self.events.subscribe())
+    }
+
+    /// Waits until the session is live.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if it ended for good, [`Error::Unreachable`] after `patience`.
+    pub async fn live(&self, patience: Duration) -> Result<(), Error> {
+        self.wait_for(patience, |status| matches!(status, Status::Live { .. })).await
+    }
+
+    /// Waits until the session is live and everything that is known to exist is here.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if it ended for good, [`Error::Unreachable`] after `patience`.
+    pub async fn caught_up(&self, patience: Duration) -> Result<(), Error> {
+        self.wait_for(patience, |status| matches!(status, Status::Live { caught_up: true })).await
+    }
+
+    /// Tries to connect now, if it was waiting to. Call it when the network has changed.
+    pub async fn nudge(&self) {
+        if let Ok(handle) = self.handle() {
+            // A driver that has ended needs no nudge.
+            handle.commands.send(Command::Nudge).await.ok();
+        }
+    }
+
+    /// Disconnects, after giving what is being sent a moment to arrive. What does not is kept.
+    pub async fn close(&self) {
+        let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(handle) = handle else { return };
+        if matches!(*handle.status.borrow(), Status::Live { .. }) {
+            let flushed = async {
+                let mut events = self.events();
+                while self.home.drafts().await.is_ok_and(|drafts| !drafts.is_empty()) {
+                    if matches!(events.next().await, Some(Event::Status(_)) | None) {
+                        break;
+                    }
+                }
+            };
+            if tokio::time::timeout(FLUSH_TIMEOUT, flushed).await.is_err() {
+                tracing::debug!("messages are still waiting to be sent");
+            }
+        }
+        handle.commands.send(Command::Close).await.ok();
+        handle.commands.closed().await;
+    }
+
+    pub(crate) async fn login(&self) -> Result<Login, Error> {
+        self.home.login().await?.ok_or(Error::NotLoggedIn)
+    }
+
+    pub(crate) fn handle(&self) -> Result<Handle, Error> {
+        let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
+        handle.clone().ok_or(Error::NotConnected)
+    }
+
+    pub(crate) async fn wait_for(
+        &self,
+        patience: Duration,
+        reached: impl Fn(&Status) -> bool,
+    ) -> Result<(), Error> {
+        let mut status = self.handle()?.status;
+        let mut reason = "there is no connection".to_owned();
+        let waited = tokio::time::timeout(patience, async {
+            loop {
+                match &*status.borrow_and_update() {
+                    reached_now if reached(reached_now) => return Ok(()),
+                    Status::Stopped(reason) => return Err(Error::Stopped(reason.clone())),
+                    Status::Broken { reason } => return Err(Error::home(reason.clone())),
+                    Status::Waiting { reason: why } => reason.clone_from(why),
+                    Status::Offline | Status::Connecting | Status::Live { .. } => {}
+                }
+                if status.changed().await.is_err() {
+                    return Err(Error::NotConnected);
+                }
+            }
+        });
+        waited.await.unwrap_or_else(|_| Err(Error::Unreachable(reason)))
+    }
+
+    /// Asks the server, over as many connections as it takes. Each request is one that may be
+    /// repeated: it only reads, or carries an id.
+    pub(crate) async fn ask(&self, kind: pb::request::Kind) -> Result<pb::reply::Kind, Error> {
+        let deadline = tokio::time::Instant::now() + REQUEST_TIMEOUT;
+        loop {
+            self.live(deadline.saturating_duration_since(tokio::time::Instant::now())).await?;
+            let (answer_in, answer) = oneshot::channel();
+            let command = Command::Ask(kind.clone(), answer_in);
+            let handle = self.handle()?;
+            handle.commands.send(command).await.map_err(|_| Error::NotConnected)?;
+            match tokio::time::timeout_at(deadline, answer).await {
+                Ok(Ok(Ok(pb::reply::Kind::Error(error)))) => {
+                    return Err(Error::Refused(error.into()));
+                }
+                Ok(Ok(Ok(reply))) => return Ok(reply),
+                // The connection was lost: wait for the next.
+                Ok(Ok(Err(driver::NotAsked))) => tokio::task::yield_now().await,
+                Ok(Err(_)) => return Err(Error::NotConnected),
+                Err(_) => return Err(Error::TimedOut("the server's answer")),
+            }
+        }
+    }
+}
+
+/// The server answered something else than was asked.
+pub(crate) fn bad_answer(expected: &str) -> Error {
+    Error::BadAnswer(format!("expected {expected}"))
+}

@@ -1,0 +1,367 @@
+//! The task that runs the session machine over real connections.
+//!
+//! It owns the machine and nothing else decides: commands and what the line brings go in, effects
+//! come out and are carried out in order. What must be kept is kept before anyone hears of it.
+
+mod inbox;
+mod line;
+
+use std::{collections::HashMap, sync::Arc, time::Instant};
+
+use skein_core::{
+    entry::Draft,
+    id::{EntryId, LogId, Seq},
+    port::directory::ChatNode,
+    refusal::Refusal,
+    sync::{Effect, Link, Session},
+    time::Timestamp,
+};
+use skein_net::{Connection, dial::Dialer};
+use skein_wire::{close::CloseCode, entry::log_number, pb};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use self::line::{Line, News};
+use crate::{
+    Error, Event, Status,
+    gate::Gate,
+    home::{Change, Home, Login},
+};
+
+/// Commands that wait for the driver.
+const COMMANDS_MAX: usize = 64;
+/// Requests of the application that wait for an answer.
+const ASKED_MAX: usize = 64;
+
+/// What the application wants of the driver.
+pub(crate) enum Command {
+    /// Send a draft that is kept already; say what became of it.
+    Send(Draft, oneshot::Sender<Result<Seq, Refusal>>),
+    /// Ask the server something.
+    Ask(pb::request::Kind, oneshot::Sender<Result<pb::reply::Kind, NotAsked>>),
+    /// Do not sit out a wait.
+    Nudge,
+    /// Disconnect and end.
+    Close,
+}
+
+/// There was no connection, or it was lost before the answer: ask again.
+#[derive(Debug)]
+pub(crate) struct NotAsked;
+
+/// How the application reaches the driver. Clones are the same one.
+#[derive(Debug, Clone)]
+pub(crate) struct Handle {
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) status: watch::Receiver<Status>,
+    /// The connection of the live session, for transfers.
+    pub(crate) connection: watch::Receiver<Option<Connection>>,
+}
+
+/// What a driver works with.
+pub(crate) struct Parts {
+    pub(crate) session: Session,
+    pub(crate) home: Home,
+    pub(crate) gate: Gate,
+    pub(crate) dialer: Arc<Dialer>,
+    pub(crate) login: Login,
+    pub(crate) events: broadcast::Sender<Event>,
+}
+
+struct Driver {
+    parts: Parts,
+    started: Instant,
+    commands: mpsc::Receiver<Command>,
+    /// What the tasks of the line say, with the number of the line that they speak for.
+    news: mpsc::Receiver<(u64, News)>,
+    news_in: mpsc::Sender<(u64, News)>,
+    line: Option<Line>,
+    /// Counts dials. What comes of an earlier one is dropped.
+    generation: u64,
+    asked: HashMap<u64, Asked>,
+    requests: u64,
+    sending: HashMap<EntryId, oneshot::Sender<Result<Seq, Refusal>>>,
+    /// Why there is no connection, in a sentence.
+    trouble: String,
+    status: watch::Sender<Status>,
+    connection: watch::Sender<Option<Connection>>,
+}
+
+/// What a request was about.
+enum Asked {
+    Draft(EntryId),
+    Page(LogId, Seq),
+    Application(oneshot::Sender<Result<pb::reply::Kind, NotAsked>>),
+}
+
+/// Starts a driver that connects at once. It ends when it is closed, or when all handles are gone.
+pub(crate) fn start(parts: Parts) -> Handle {
+    let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
+    let (news_in, news) = mpsc::channel(line::NEWS_MAX);
+    let (status_in, status) = watch::channel(Status::Offline);
+    let (connection_in, connection) = watch::channel(None);
+    let driver = Driver {
+        parts,
+        started: Instant::now(),
+        commands,
+        news,
+        news_in,
+        line: None,
+        generation: 0,
+        asked: HashMap::new(),
+        requests: 0,
+        sending: HashMap::new(),
+        trouble: String::new(),
+        status: status_in,
+        connection: connection_in,
+    };
+    tokio::spawn(driver.run());
+    Handle { commands: commands_in, status, connection }
+}
+
+impl Driver {
+    async fn run(mut self) {
+        self.parts.session.connect();
+        loop {
+            if let Err(error) = self.carry_out().await {
+                tracing::error!("the session ends: {error}");
+                let reason = error.to_string();
+                self.publish(Status::Broken { reason });
+                break;
+            }
+            let due = self.parts.session.poll_timeout(self.now());
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(Command::Close) | None => break,
+                    Some(command) => self.obey(command),
+                },
+                news = self.news.recv() => {
+                    if let Some((generation, news)) = news
+                        && generation == self.generation
+                    {
+                        self.hear(news).await;
+                    }
+                }
+                () = sleep_until(self.started, due) => {
+                    let now = self.now();
+                    self.parts.session.handle_timeout(now);
+                }
+            }
+        }
+        self.hang_up();
+        self.parts.dialer.idle().await;
+    }
+
+    /// Milliseconds since the driver started: a clock that no one can turn.
+    fn now(&self) -> Timestamp {
+        let elapsed = self.started.elapsed().as_millis();
+        Timestamp(u64::try_from(elapsed).unwrap_or(u64::MAX))
+    }
+
+    fn obey(&mut self, command: Command) {
+        let now = self.now();
+        match command {
+            Command::Send(draft, done) => {
+                let id = draft.id;
+                if matches!(self.parts.session.link(), Link::Stopped(_)) {
+                    return;
+                }
+                if let Err(full) = self.parts.session.enqueue(draft, now) {
+                    // It is kept: the next process sends it.
+                    tracing::warn!("a message waits for the next connection: {full}");
+                    return;
+                }
+                self.sending.insert(id, done);
+            }
+            Command::Ask(kind, answer) => self.ask(kind, answer),
+            Command::Nudge => self.parts.session.nudge(),
+            Command::Close => {}
+        }
+        // Whoever gave up waiting for its message is forgotten.
+        self.sending.retain(|_, done| !done.is_closed());
+    }
+
+    fn ask(
+        &mut self,
+        kind: pb::request::Kind,
+        answer: oneshot::Sender<Result<pb::reply::Kind, NotAsked>>,
+    ) {
+        let live = matches!(self.parts.session.link(), Link::Live { .. });
+        let asked = |asked: &&Asked| matches!(asked, Asked::Application(_));
+        if live && self.asked.values().filter(asked).count() < ASKED_MAX {
+            self.request(kind, Asked::Application(answer));
+        } else {
+            answer.send(Err(NotAsked)).ok();
+        }
+    }
+
+    /// Does everything that the machine wants done.
+    async fn carry_out(&mut self) -> Result<(), Error> {
+        let mut changes = Vec::new();
+        let mut events = Vec::new();
+        while let Some(effect) = self.parts.session.poll_effect() {
+            match effect {
+                Effect::Store { log, entry } => {
+                    changes.push(Change::Entry(log, entry.clone()));
+                    events.push(Event::Entry { log, entry });
+                }
+                Effect::Acked { id, conversation, seq } => {
+                    changes.push(Change::DraftDone(id));
+                    events.push(Event::Sent { id, conversation, seq });
+                }
+                Effect::Rejected { id, refusal } => {
+                    changes.push(Change::DraftDone(id));
+                    events.push(Event::Rejected { id, refusal });
+                }
+                effect => self.act(effect),
+            }
+        }
+        if !changes.is_empty() {
+            self.parts.home.apply(changes).await?;
+        }
+        for event in events {
+            self.tell(event);
+        }
+        self.publish_link();
+        Ok(())
+    }
+
+    /// Does one thing that leaves nothing on disk.
+    fn act(&mut self, effect: Effect) {
+        match effect {
+            Effect::Dial { ask_again } => self.dial(ask_again),
+            Effect::SendHello { cursors } => {
+                let cursors = cursors
+                    .into_iter()
+                    .map(|(log, seq)| pb::Cursor { log: log_number(log), seq: seq.0 });
+                if let Some(line) = &mut self.line {
+                    line.greet(pb::SessionOpen {
+                        token: self.parts.login.token.clone(),
+                        cursors: cursors.collect(),
+                        client: concat!("skein/", env!("CARGO_PKG_VERSION")).to_owned(),
+                    });
+                }
+            }
+            Effect::SendDraft(draft) => {
+                let id = draft.id;
+                self.request(pb::request::Kind::Append(draft.into()), Asked::Draft(id));
+            }
+            Effect::ReadLog { log, after, limit } => {
+                let read = pb::ReadLog {
+                    log: log_number(log),
+                    after: after.0,
+                    before: 0,
+                    limit: u32::try_from(limit).unwrap_or(u32::MAX),
+                };
+                self.request(pb::request::Kind::ReadLog(read), Asked::Page(log, after));
+            }
+            Effect::Hangup | Effect::Lost(_) | Effect::Stopped(_) => self.hang_up(),
+            // Those that keep something are gathered before; the link is published after.
+            Effect::Store { .. }
+            | Effect::Acked { .. }
+            | Effect::Rejected { .. }
+            | Effect::StateChanged => {}
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        match &event {
+            Event::Sent { id, seq, .. } => {
+                if let Some(done) = self.sending.remove(id) {
+                    done.send(Ok(*seq)).ok();
+                }
+            }
+            Event::Rejected { id, refusal } => {
+                if let Some(done) = self.sending.remove(id) {
+                    done.send(Err(refusal.clone())).ok();
+                }
+            }
+            _ => {}
+        }
+        // Nobody needs to listen.
+        self.parts.events.send(event).ok();
+    }
+
+    fn request(&mut self, kind: pb::request::Kind, asked: Asked) {
+        let Some(line) = &self.line else { return };
+        self.requests += 1;
+        let id = self.requests;
+        self.asked.insert(id, asked);
+        line.send(pb::Request { id, kind: Some(kind) });
+    }
+
+    fn dial(&mut self, ask_again: bool) {
+        self.hang_up();
+        self.generation += 1;
+        let plan = line::Plan {
+            dialer: Arc::clone(&self.parts.dialer),
+            gate: self.parts.gate.clone(),
+            token: self.parts.login.token.clone(),
+            node: self.parts.login.node.clone(),
+            ask_first: ask_again,
+        };
+        line::dial(plan, self.generation, self.news_in.clone());
+    }
+
+    /// Lets go of the connection, and of everyone who waits for something over it.
+    fn hang_up(&mut self) {
+        self.generation += 1;
+        if let Some(line) = self.line.take() {
+            line.connection.close(CloseCode::Normal, "");
+        }
+        self.connection.send_replace(None);
+        for (_, asked) in self.asked.drain() {
+            if let Asked::Application(answer) = asked {
+                answer.send(Err(NotAsked)).ok();
+            }
+        }
+    }
+
+    async fn moved(&mut self, node: ChatNode) {
+        if node == self.parts.login.node {
+            return;
+        }
+        self.parts.login.node = node.clone();
+        if let Err(error) = self.parts.home.move_to(node).await {
+            // The next process asks the gate itself.
+            tracing::warn!("the chat node is not remembered: {error}");
+        }
+    }
+
+    fn publish_link(&mut self) {
+        let status = match self.parts.session.link() {
+            Link::Idle => Status::Offline,
+            Link::Connecting | Link::AwaitingWelcome { .. } => Status::Connecting,
+            Link::Live { .. } => Status::Live { caught_up: self.parts.session.is_caught_up() },
+            Link::Waiting { .. } => Status::Waiting { reason: self.trouble.clone() },
+            Link::Stopped(reason) => Status::Stopped(reason.clone()),
+        };
+        self.publish(status);
+    }
+
+    fn publish(&mut self, status: Status) {
+        let changed = self.status.send_if_modified(|current| {
+            let changed = *current != status;
+            if changed {
+                current.clone_from(&status);
+            }
+            changed
+        });
+        if matches!(status, Status::Stopped(_) | Status::Broken { .. }) {
+            // Nothing will become of these here. They are kept for another process.
+            self.sending.clear();
+        }
+        if changed {
+            self.parts.events.send(Event::Status(status)).ok();
+        }
+    }
+}
+
+async fn sleep_until(started: Instant, due: Option<Timestamp>) {
+    match due {
+        Some(due) => {
+            let at = started + due.since(Timestamp(0));
+            tokio::time::sleep_until(at.into()).await;
+        }
+        None => std::future::pending().await,
+    }
+}

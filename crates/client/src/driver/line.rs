@@ -1,0 +1,274 @@
+//! One connection and the tasks that serve it: one dials and then reads, one writes.
+
+use std::{sync::Arc, time::Duration};
+
+use skein_core::{
+    limit::APPENDS_IN_FLIGHT_MAX,
+    port::directory::ChatNode,
+    refusal::Code,
+    sync::{CloseReason, READS_IN_FLIGHT_MAX},
+};
+use skein_net::{
+    Connection,
+    connection::Closed,
+    dial::Dialer,
+    priority::Priority,
+    stream::{Receiver, Sender, StreamError},
+};
+use skein_wire::{close::CloseCode, pb};
+use tokio::sync::mpsc;
+
+use super::ASKED_MAX;
+use crate::{Error, gate::Gate};
+
+/// News that wait for the driver. While it is busy, the server waits.
+pub(super) const NEWS_MAX: usize = 64;
+/// Requests that wait to be written: all that may be without an answer, so that there is always room.
+const REQUESTS_MAX: usize = APPENDS_IN_FLIGHT_MAX + READS_IN_FLIGHT_MAX + ASKED_MAX;
+/// How long a node may take before the gate is asked whether there is another. A node that was
+/// restarted on another port does not answer at all.
+const RETHINK_AFTER: Duration = Duration::from_secs(1);
+/// How long to wait for the reason after the session's stream has ended.
+const REASON_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the tasks of a line say.
+pub(super) enum News {
+    /// There is a connection, to this node.
+    Connected {
+        line: Line,
+        node: ChatNode,
+    },
+    Welcome(pb::Welcome),
+    Frame(pb::ServerFrame),
+    /// It is over.
+    Closed {
+        reason: CloseReason,
+        message: String,
+    },
+}
+
+/// An established connection with its session stream.
+pub(super) struct Line {
+    pub(super) connection: Connection,
+    opening: Option<Opening>,
+    requests: mpsc::Sender<pb::Request>,
+}
+
+/// What it takes to say hello, until it is said.
+struct Opening {
+    sender: Sender,
+    receiver: Receiver,
+    requests: mpsc::Receiver<pb::Request>,
+    generation: u64,
+    news: mpsc::Sender<(u64, News)>,
+}
+
+/// How to get a connection.
+pub(super) struct Plan {
+    pub(super) dialer: Arc<Dialer>,
+    pub(super) gate: Gate,
+    pub(super) token: String,
+    /// The node that was named last.
+    pub(super) node: ChatNode,
+    /// Ask for a node before dialing.
+    pub(super) ask_first: bool,
+}
+
+/// Dials, and says what came of it.
+pub(super) fn dial(plan: Plan, generation: u64, news: mpsc::Sender<(u64, News)>) {
+    tokio::spawn(async move {
+        let said = match plan.connect(generation, news.clone()).await {
+            Ok((line, node)) => News::Connected { line, node },
+            Err((reason, message)) => News::Closed { reason, message },
+        };
+        // A driver that is gone needs no news.
+        news.send((generation, said)).await.ok();
+    });
+}
+
+impl Plan {
+    async fn connect(
+        self,
+        generation: u64,
+        news: mpsc::Sender<(u64, News)>,
+    ) -> Result<(Line, ChatNode), (CloseReason, String)> {
+        let (connection, node) = self.reach().await?;
+        let opened = connection.open(Priority::Session).await;
+        let (sender, receiver) = opened.map_err(|closed| reason_of(&closed))?;
+        let (requests_in, requests) = mpsc::channel(REQUESTS_MAX);
+        let opening = Opening { sender, receiver, requests, generation, news };
+        Ok((Line { connection, opening: Some(opening), requests: requests_in }, node))
+    }
+
+    async fn reach(&self) -> Result<(Connection, ChatNode), (CloseReason, String)> {
+        let mut node = self.node.clone();
+        if self.ask_first
+            && let Some(named) = self.ask().await?
+        {
+            node = named;
+        }
+        let dialing = self.dial(node.clone());
+        tokio::pin!(dialing);
+        tokio::select! {
+            dialed = &mut dialing => match dialed {
+                Ok(reached) => Ok(reached),
+                Err(failed) => match self.ask().await? {
+                    Some(other) if other != node => self.dial(other).await,
+                    _ => Err(failed),
+                },
+            },
+            other = self.rethink(&node) => match other? {
+                other if other == node => dialing.await,
+                other => self.dial(other).await,
+            },
+        }
+    }
+
+    async fn dial(&self, node: ChatNode) -> Result<(Connection, ChatNode), (CloseReason, String)> {
+        match self.dialer.dial(&node).await {
+            Ok(connection) => Ok((connection, node)),
+            Err(error) => Err((CloseReason::Lost, error.to_string())),
+        }
+    }
+
+    /// After a while, asks whether there is a better node than `node`.
+    async fn rethink(&self, node: &ChatNode) -> Result<ChatNode, (CloseReason, String)> {
+        tokio::time::sleep(RETHINK_AFTER).await;
+        Ok(self.ask().await?.unwrap_or_else(|| node.clone()))
+    }
+
+    /// Asks the gate for a node. A gate that does not answer is no reason not to try the last one; a
+    /// gate that does not know the token is.
+    async fn ask(&self) -> Result<Option<ChatNode>, (CloseReason, String)> {
+        match self.gate.chat(&self.token).await {
+            Ok(node) => Ok(Some(node)),
+            Err(Error::Refused(refusal)) if refusal.code == Code::Unauthorised => {
+                let message = refusal.message;
+                Err((CloseReason::Unauthorised { message: message.clone() }, message))
+            }
+            Err(error) => {
+                tracing::debug!("the gate names no chat node: {error}");
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl Line {
+    /// Says hello, and lets requests and news flow from then on.
+    pub(super) fn greet(&mut self, hello: pb::SessionOpen) {
+        let Some(opening) = self.opening.take() else { return };
+        let Opening { mut sender, receiver, mut requests, generation, news } = opening;
+        tokio::spawn(async move {
+            let open = pb::Open { kind: Some(pb::open::Kind::Session(hello)) };
+            let mut sent = sender.frame(&open).await;
+            while sent.is_ok() {
+                let Some(request) = requests.recv().await else { break };
+                sent = sender.frame(&request).await;
+            }
+            // If it failed, the reading side learns why.
+            sender.finish();
+        });
+        tokio::spawn(read(self.connection.clone(), receiver, generation, news));
+    }
+
+    /// Sends a request. What cannot be sent because the connection is gone is asked again later.
+    pub(super) fn send(&self, request: pb::Request) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.requests.try_send(request) {
+            self.connection.close(CloseCode::Internal, "too many requests wait");
+        }
+    }
+}
+
+async fn read(
+    connection: Connection,
+    mut receiver: Receiver,
+    generation: u64,
+    news: mpsc::Sender<(u64, News)>,
+) {
+    let mut welcomed = false;
+    let error = loop {
+        let next = if welcomed {
+            receiver.frame().await.map(|frame| frame.map(News::Frame))
+        } else {
+            receiver.frame().await.map(|welcome| welcome.map(News::Welcome))
+        };
+        welcomed = true;
+        match next {
+            Ok(Some(said)) => {
+                if news.send((generation, said)).await.is_err() {
+                    return;
+                }
+            }
+            Ok(None) => break None,
+            Err(error) => break Some(error),
+        }
+    };
+    let (reason, message) = match error {
+        Some(StreamError::Closed(closed)) => reason_of(&closed),
+        Some(StreamError::Frame(error)) => {
+            let message = format!("the server sent what is no frame: {error}");
+            (CloseReason::Protocol { message: message.clone() }, message)
+        }
+        // The reason comes with the end of the connection, a moment later.
+        Some(StreamError::Abandoned(_)) | None => {
+            match tokio::time::timeout(REASON_TIMEOUT, connection.closed()).await {
+                Ok(closed) => reason_of(&closed),
+                Err(_) => (CloseReason::Lost, "the server ended the session".to_owned()),
+            }
+        }
+    };
+    news.send((generation, News::Closed { reason, message })).await.ok();
+}
+
+/// The end of a connection in the words of the session machine, and in a sentence.
+fn reason_of(closed: &Closed) -> (CloseReason, String) {
+    let message = closed.message.clone();
+    let told =
+        |instead: &str| if message.is_empty() { instead.to_owned() } else { message.clone() };
+    let reason = match closed.code {
+        Some(CloseCode::Normal) => CloseReason::Normal,
+        Some(CloseCode::Kicked) => {
+            CloseReason::Kicked { message: told("this account has logged in elsewhere") }
+        }
+        Some(CloseCode::Draining) => CloseReason::Draining,
+        Some(CloseCode::Unauthorised) => {
+            CloseReason::Unauthorised { message: told("this login is not valid any more") }
+        }
+        Some(CloseCode::Protocol) => {
+            CloseReason::Protocol { message: told("the server does not understand this client") }
+        }
+        Some(CloseCode::Behind) => CloseReason::Behind,
+        Some(CloseCode::Overloaded) => CloseReason::Overloaded,
+        Some(CloseCode::Internal) => CloseReason::Internal,
+        Some(CloseCode::TimedOut) => CloseReason::TimedOut,
+        None => CloseReason::Lost,
+    };
+    let name = closed.code.map_or("lost", CloseCode::name);
+    (reason, told(&format!("the connection ended: {name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_close_code_has_its_reason() {
+        for code in CloseCode::ALL {
+            let closed = Closed { code: Some(*code), message: String::new(), by_us: false };
+            let (reason, message) = reason_of(&closed);
+            let stops =
+                matches!(code, CloseCode::Kicked | CloseCode::Unauthorised | CloseCode::Protocol);
+            assert_eq!(reason.stops().is_some(), stops, "{code}");
+            assert!(!message.is_empty());
+        }
+        let kicked = Closed {
+            code: Some(CloseCode::Kicked),
+            message: "phone has logged in".to_owned(),
+            by_us: false,
+        };
+        let (reason, message) = reason_of(&kicked);
+        assert_eq!(message, "phone has logged in");
+        assert_eq!(reason, CloseReason::Kicked { message });
+    }
+}

@@ -1,0 +1,237 @@
+//! Fetches a file.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use skein_core::{
+    entry::Attachment,
+    port::resource::Variant,
+    refusal::Refusal,
+    transfer::{Download, Next, Patience},
+};
+use skein_net::{
+    priority::Priority,
+    stream::{Receiver, StreamError},
+};
+use skein_wire::{
+    pb::{self, download_status::Kind},
+    transfer::DownloadRequest,
+};
+use tokio::{
+    fs::{File, OpenOptions},
+    io::{AsyncReadExt, AsyncWriteExt},
+};
+
+use super::{PIECE_BYTES, Phase, Progress, Reporter, STALL_TIMEOUT};
+use crate::{Client, Error};
+
+/// A download under way: the machine and the partial file.
+struct Part<'a> {
+    request: DownloadRequest,
+    download: Download,
+    file: File,
+    path: PathBuf,
+    reporter: Reporter<'a>,
+}
+
+impl Client {
+    /// Fetches the file of an attachment, or its thumbnail, to `to`. The bytes are collected in
+    /// `to` + `.part`, from which a later call continues, and get their name once they are complete
+    /// and have the hash that the message names.
+    ///
+    /// # Errors
+    /// [`Error::FileExists`] if there is a file and `replace` is false; if the server refuses, the
+    /// disk cannot be written, or too many tries in a row brought nothing.
+    pub async fn download(
+        &self,
+        attachment: &Attachment,
+        variant: Variant,
+        to: &Path,
+        replace: bool,
+        progress: impl Fn(Progress) + Send + Sync,
+    ) -> Result<(), Error> {
+        if !replace && tokio::fs::try_exists(to).await.map_err(Error::file(to))? {
+            return Err(Error::FileExists(to.to_owned()));
+        }
+        let mut path = to.as_os_str().to_owned();
+        path.push(".part");
+        let path = PathBuf::from(path);
+        let key = std::path::absolute(&path).map_err(Error::file(&path))?;
+        let key = key.to_string_lossy().into_owned();
+        let fresh = !self.home.is_part_of(key.clone(), attachment.blob, variant).await?;
+        self.home.keep_download(key.clone(), attachment.blob, variant).await?;
+        let mut part = Part::open(attachment, variant, path, fresh, &progress).await?;
+        self.fetch(&mut part).await?;
+        if let Err(wrong) = part.download.verify() {
+            // Nothing of it can be trusted: the next call begins anew.
+            drop(part.file);
+            tokio::fs::remove_file(&part.path).await.map_err(Error::file(&part.path))?;
+            self.home.forget_download(key).await?;
+            return Err(wrong.into());
+        }
+        part.file.sync_all().await.map_err(Error::file(&part.path))?;
+        let (from, to) = (part.path, to.to_owned());
+        let named = tokio::task::spawn_blocking(move || name_file(&from, &to, replace));
+        named.await.map_err(Error::home)??;
+        self.home.forget_download(key).await
+    }
+
+    async fn fetch(&self, part: &mut Part<'_>) -> Result<(), Error> {
+        let mut patience = Patience::default();
+        while !part.download.is_complete() {
+            let before = part.download.offset();
+            let interrupted = match self.try_fetch(part).await {
+                Ok(()) => continue,
+                Err(interrupted) => interrupted,
+            };
+            if part.download.offset() > before {
+                patience.progressed();
+            }
+            let next = match interrupted {
+                Stop::Lost => patience.lost(rand::random()),
+                Stop::Refused(refusal) => match patience.refused(&refusal, rand::random()) {
+                    Next::GiveUp => return Err(Error::Refused(refusal)),
+                    next => next,
+                },
+                Stop::Failed(error) => return Err(error),
+            };
+            match next {
+                Next::Retry(delay) => {
+                    part.reporter.report(Phase::Waiting, part.download.offset());
+                    tokio::time::sleep(delay).await;
+                }
+                Next::GiveUp => {
+                    return Err(Error::Unreachable("the connection was lost too often".to_owned()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a stream for what is missing and takes it in until its end.
+    async fn try_fetch(&self, part: &mut Part<'_>) -> Result<(), Stop> {
+        let Some(connection) = self.transfer_connection().await? else { return Err(Stop::Lost) };
+        let priority = match part.request.variant {
+            Variant::Original => Priority::Bulk,
+            Variant::Thumbnail => Priority::Thumbnail,
+        };
+        let (mut sender, mut receiver) = connection.open(priority).await.map_err(|_| Stop::Lost)?;
+        let request = DownloadRequest { offset: part.download.offset(), ..part.request };
+        let open = pb::Open { kind: Some(pb::open::Kind::Download(request.into())) };
+        sender.frame(&open).await?;
+        sender.finish();
+        let status = tokio::time::timeout(STALL_TIMEOUT, receiver.frame::<pb::DownloadStatus>());
+        let status = status.await.map_err(|_| Stop::Lost)??;
+        let header = match status.and_then(|status| status.kind) {
+            Some(Kind::Header(header)) => header,
+            Some(Kind::Error(error)) => return Err(Stop::Refused(error.into())),
+            None => return Err(Stop::Lost),
+        };
+        let hash = <[u8; 32]>::try_from(&header.blake3[..]).ok();
+        part.download.handle_header(header.size, hash, header.length).map_err(Error::from)?;
+        part.reporter.total = Some(header.size);
+        part.reporter.begin(Phase::Opened, part.download.offset());
+        part.take(&mut receiver).await
+    }
+}
+
+/// Why a stream ended before the file was complete.
+enum Stop {
+    Lost,
+    Refused(Refusal),
+    Failed(Error),
+}
+
+impl<'a> Part<'a> {
+    /// Opens the partial file, and reads what an earlier call has left in it.
+    async fn open(
+        attachment: &Attachment,
+        variant: Variant,
+        path: PathBuf,
+        fresh: bool,
+        progress: &'a (dyn Fn(Progress) + Send + Sync),
+    ) -> Result<Self, Error> {
+        let promised = match variant {
+            Variant::Original => Some((attachment.size, attachment.hash)),
+            Variant::Thumbnail => None,
+        };
+        // Of a thumbnail there is no hash to hold the bytes to, and it is small.
+        let fresh = fresh || variant == Variant::Thumbnail;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(fresh);
+        let mut file = options.open(&path).await.map_err(Error::file(&path))?;
+        let mut download = Download::new(promised);
+        let mut buffer = vec![0; PIECE_BYTES];
+        loop {
+            let count = file.read(&mut buffer).await.map_err(Error::file(&path))?;
+            if count == 0 {
+                break;
+            }
+            if download.handle_bytes(&buffer[..count]).is_err() {
+                // More than the file has: these cannot be its bytes.
+                file.set_len(0).await.map_err(Error::file(&path))?;
+                drop(file);
+                file = options.open(&path).await.map_err(Error::file(&path))?;
+                download = Download::new(promised);
+                break;
+            }
+        }
+        let request = DownloadRequest { blob: attachment.blob, variant, offset: 0, length: None };
+        let reporter = Reporter::new(progress, promised.map(|(size, _)| size));
+        Ok(Self { request, download, file, path, reporter })
+    }
+
+    async fn take(&mut self, receiver: &mut Receiver) -> Result<(), Stop> {
+        let taken = self.take_all(receiver).await;
+        // What was taken in counts only once it is in the file.
+        self.file.flush().await.map_err(Error::file(&self.path))?;
+        taken
+    }
+
+    async fn take_all(&mut self, receiver: &mut Receiver) -> Result<(), Stop> {
+        loop {
+            let next = tokio::time::timeout(STALL_TIMEOUT, receiver.bytes(PIECE_BYTES)).await;
+            let Some(bytes) = next.map_err(|_| Stop::Lost)?? else { break };
+            self.download.handle_bytes(&bytes).map_err(Error::from)?;
+            self.file.write_all(&bytes).await.map_err(Error::file(&self.path))?;
+            self.reporter.report(Phase::Receiving, self.download.offset());
+        }
+        if self.download.is_complete() { Ok(()) } else { Err(Stop::Lost) }
+    }
+}
+
+/// Gives the partial file its name, without ever replacing a file that was not to be replaced.
+fn name_file(from: &Path, to: &Path, replace: bool) -> Result<(), Error> {
+    if replace {
+        return fs::rename(from, to).map_err(Error::file(to));
+    }
+    match fs::hard_link(from, to) {
+        Ok(()) => fs::remove_file(from).map_err(Error::file(from)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(Error::FileExists(to.to_owned()))
+        }
+        // A file system without links: nothing better than to look first.
+        Err(_) if !to.exists() => fs::rename(from, to).map_err(Error::file(to)),
+        Err(error) => Err(Error::file(to)(error)),
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<StreamError> for Stop {
+    fn from(error: StreamError) -> Self {
+        match error {
+            StreamError::Abandoned(Some(code)) if !code.is_transient() => {
+                Self::Refused(Refusal::new(code, format!("the server ended the download: {code}")))
+            }
+            StreamError::Frame(error) => Self::Failed(Error::BadAnswer(error.to_string())),
+            StreamError::Abandoned(_) | StreamError::Closed(_) => Self::Lost,
+        }
+    }
+}
