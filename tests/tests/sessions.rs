@@ -1,0 +1,220 @@
+//! Sessions on the wire: live delivery, presence, kicking, cleaning up after the dead, draining.
+
+use std::time::Duration;
+
+use serde_json::json;
+use skein_net::dial::DialConfig;
+use skein_testkit::{
+    PATIENCE, eventually,
+    gate::{Gate, befriend},
+    raw::{RawSession, text_draft},
+    relay::{Relay, Weather},
+    server::Server,
+};
+use skein_wire::{
+    close::CloseCode,
+    pb::{self, event, reply, request, server_frame},
+};
+
+async fn next_event(session: &mut RawSession) -> event::Kind {
+    if !session.events.is_empty() {
+        return session.events.remove(0).kind.expect("an event says something");
+    }
+    match tokio::time::timeout(PATIENCE, session.next()).await.expect("an event in time") {
+        server_frame::Kind::Event(event) => event.kind.expect("an event says something"),
+        server_frame::Kind::Reply(reply) => panic!("a reply nobody waits for: {reply:?}"),
+    }
+}
+
+async fn presence_of(session: &mut RawSession, account: u64) -> bool {
+    loop {
+        if let event::Kind::Presence(presence) = next_event(session).await
+            && presence.account == account
+        {
+            return presence.online;
+        }
+    }
+}
+
+async fn is_online(session: &mut RawSession, account: u64) -> bool {
+    match session.request(request::Kind::ListContacts(pb::ListContacts {})).await {
+        reply::Kind::Contacts(contacts) => contacts.contacts.iter().any(|contact| {
+            contact.online && contact.profile.as_ref().is_some_and(|one| one.account == account)
+        }),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_text_reaches_every_session_of_both_sides_once() {
+    let server = Server::start();
+    let gate = Gate::new(server.http());
+    let (alice, bob) = (gate.newcomer("alice").await, gate.newcomer("bob").await);
+    let mut alice = RawSession::open(&alice).await.expect("welcome");
+    let mut phone = RawSession::open(&bob).await.expect("welcome");
+    let laptop = gate.login("bob").await;
+    let mut laptop = RawSession::open(&laptop).await.expect("welcome");
+    let conversation = befriend(&mut alice, &mut phone).await;
+
+    let reply = alice.send_text(conversation, [1; 16], "hello").await;
+    let reply::Kind::Appended(entry) = reply else { panic!("{reply:?}") };
+    assert_eq!(entry.seq, 1);
+    for session in [&mut phone, &mut laptop] {
+        loop {
+            let event = next_event(session).await;
+            if let event::Kind::Appended(appended) = event
+                && appended.log == conversation
+            {
+                assert_eq!(appended.entry, Some(entry.clone()));
+                break;
+            }
+        }
+    }
+    // A retry is answered alike and appended once (invariant 2).
+    let again = alice.send_text(conversation, [1; 16], "hello").await;
+    assert_eq!(again, reply::Kind::Appended(entry));
+    let next = alice.send_text(conversation, [2; 16], "second").await;
+    assert!(matches!(next, reply::Kind::Appended(entry) if entry.seq == 2));
+}
+
+#[tokio::test]
+async fn appends_are_answered_in_the_order_they_were_sent() {
+    let server = Server::start();
+    let gate = Gate::new(server.http());
+    let (alice, bob) = (gate.newcomer("alice").await, gate.newcomer("bob").await);
+    let mut alice = RawSession::open(&alice).await.expect("welcome");
+    let mut bob = RawSession::open(&bob).await.expect("welcome");
+    let conversation = befriend(&mut alice, &mut bob).await;
+    let mut asked = Vec::new();
+    for number in 0..64_u8 {
+        let draft = text_draft(conversation, [number; 16], &format!("text {number}"));
+        asked.push(alice.ask(request::Kind::Append(draft)).await);
+    }
+    let mut seqs = vec![0; asked.len()];
+    let mut answered = 0;
+    while answered < asked.len() {
+        if let server_frame::Kind::Reply(reply) = alice.next().await {
+            let at = asked.iter().position(|id| *id == reply.request).expect("asked");
+            let Some(reply::Kind::Appended(entry)) = reply.kind else { panic!("{reply:?}") };
+            seqs[at] = entry.seq;
+            answered += 1;
+        }
+    }
+    let expected: Vec<u64> = (1..=64).collect();
+    assert_eq!(seqs, expected);
+}
+
+#[tokio::test]
+async fn presence_follows_the_sessions_of_a_contact() {
+    let server = Server::start();
+    let gate = Gate::new(server.http());
+    let (alice, bob_login) = (gate.newcomer("alice").await, gate.newcomer("bob").await);
+    let mut alice = RawSession::open(&alice).await.expect("welcome");
+    let mut bob = RawSession::open(&bob_login).await.expect("welcome");
+    befriend(&mut alice, &mut bob).await;
+    let account = bob.account();
+    assert!(is_online(&mut alice, account).await);
+    bob.connection.close(CloseCode::Normal, "bye");
+    assert!(!presence_of(&mut alice, account).await);
+    assert!(!is_online(&mut alice, account).await);
+    let _bob = RawSession::open(&bob_login).await.expect("welcome");
+    assert!(presence_of(&mut alice, account).await);
+}
+
+#[tokio::test]
+async fn a_dead_client_is_cleaned_up_after_the_idle_timeout() {
+    let server = Server::with_config("[chat]\nidle_timeout_seconds = 2\n");
+    let gate = Gate::new(server.http());
+    let (alice, mut bob) = (gate.newcomer("alice").await, gate.newcomer("bob").await);
+    let keep_alive = DialConfig { keep_alive: Duration::from_millis(500), ..Default::default() };
+    let mut alice = RawSession::open_with(&alice, keep_alive).await.expect("welcome");
+    let relay = Relay::start(server.quic()).await.expect("a relay");
+    bob.chat.address = relay.address().to_string();
+    let mut bob = RawSession::open_with(&bob, keep_alive).await.expect("welcome");
+    befriend(&mut alice, &mut bob).await;
+    let account = bob.account();
+    assert!(is_online(&mut alice, account).await);
+    // Bob's network is gone: no packet says so, the silence does.
+    relay.set(Weather { cut: true, ..Weather::default() });
+    assert!(!presence_of(&mut alice, account).await);
+    assert!(!is_online(&mut alice, account).await);
+}
+
+#[tokio::test]
+async fn a_session_goes_on_when_the_client_comes_from_elsewhere() {
+    let server = Server::start();
+    let gate = Gate::new(server.http());
+    let (alice, mut bob) = (gate.newcomer("alice").await, gate.newcomer("bob").await);
+    let mut alice = RawSession::open(&alice).await.expect("welcome");
+    let relay = Relay::start(server.quic()).await.expect("a relay");
+    bob.chat.address = relay.address().to_string();
+    let mut bob = RawSession::open(&bob).await.expect("welcome");
+    let conversation = befriend(&mut alice, &mut bob).await;
+    for round in 0..5_u8 {
+        relay.rebind();
+        let reply = bob.send_text(conversation, [round; 16], "still here").await;
+        assert!(matches!(reply, reply::Kind::Appended(_)), "{reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_exclusive_login_kicks_the_other_device_and_says_why() {
+    let server = Server::with_config("[gate]\nsession_policy = \"exclusive\"\n");
+    let gate = Gate::new(server.http());
+    let first = gate.newcomer("alice").await;
+    let session = RawSession::open(&first).await.expect("welcome");
+    let second = gate.login("alice").await;
+    let closed = session.connection.closed().await;
+    assert_eq!(closed.code, Some(CloseCode::Kicked));
+    assert_eq!(closed.message, "you logged in on test");
+    let refused = RawSession::open(&first).await.err().expect("the token has ended");
+    assert_eq!(refused.code, Some(CloseCode::Unauthorised));
+    let session = RawSession::open(&second).await.expect("welcome");
+    assert_eq!(session.welcome.heads.len(), 1);
+    assert_eq!(session.welcome.heads[0].seq, 1, "the kick stands in the personal log");
+}
+
+#[tokio::test]
+async fn many_devices_stay_by_default() {
+    let server = Server::start();
+    let gate = Gate::new(server.http());
+    let first = gate.newcomer("alice").await;
+    let mut first = RawSession::open(&first).await.expect("welcome");
+    let second = gate.login("alice").await;
+    let _second = RawSession::open(&second).await.expect("welcome");
+    let list = request::Kind::ListContacts(pb::ListContacts {});
+    assert!(matches!(first.request(list).await, reply::Kind::Contacts(_)));
+}
+
+#[tokio::test]
+async fn a_logout_ends_the_devices_session() {
+    let server = Server::start();
+    let gate = Gate::new(server.http());
+    let login = gate.newcomer("alice").await;
+    let session = RawSession::open(&login).await.expect("welcome");
+    let http = reqwest::Client::new();
+    let logout = http.post(format!("{}/v1/logout", server.http())).bearer_auth(&login.token);
+    assert!(logout.send().await.expect("the gate answers").status().is_success());
+    assert_eq!(session.connection.closed().await.code, Some(CloseCode::Unauthorised));
+    let (status, answer) = gate.get("/v1/whoami", &login.token).await;
+    assert_eq!((status.as_u16(), &answer["error"]["code"]), (401, &json!("unauthorised")));
+}
+
+#[tokio::test]
+async fn sigterm_drains_and_exits_truthfully() {
+    let mut server = Server::start();
+    let gate = Gate::new(server.http());
+    let login = gate.newcomer("alice").await;
+    let session = RawSession::open(&login).await.expect("welcome");
+    server.terminate();
+    let closed = session.connection.closed().await;
+    assert_eq!(closed.code, Some(CloseCode::Draining));
+    assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+
+    // What the server knew it knows again.
+    server.restart();
+    eventually("the session is welcome again", || async {
+        RawSession::open(&login).await.is_ok()
+    })
+    .await;
+}
