@@ -213,8 +213,6 @@ async fn sigterm_drains_and_exits_truthfully() {
 
     // What the server knew it knows again.
     server.restart();
-    eventually("the session is welcome again", || async {
-        RawSession::open(&login).await.is_ok()
-    })
-    .await;
+    eventually("the session is welcome again", || async { RawSession::open(&login).await.is_ok() })
+        .await;
 }

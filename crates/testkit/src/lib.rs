@@ -16,6 +16,8 @@ pub mod gate;
 pub mod raw;
 pub mod relay;
 pub mod server;
+pub mod smtp;
+pub mod transfer;
 
 use std::{future::Future, time::Duration};
 
