@@ -1,0 +1,53 @@
+//! `skein log`: what was said.
+
+use clap::{Args, value_parser};
+use skein_client::{Error, LogId, Seq, Username};
+
+use crate::{
+    cli,
+    context::{CONNECT_TIMEOUT, Context},
+    entry::Names,
+    failure::Failure,
+};
+
+/// Show what was said, the oldest first.
+#[derive(Debug, Args)]
+pub(crate) struct Log {
+    /// With whom.
+    #[arg(value_parser = cli::username)]
+    who: Username,
+    /// How many entries.
+    #[arg(
+        short = 'n',
+        value_name = "N",
+        default_value_t = 20,
+        value_parser = value_parser!(u32).range(1..=100_000)
+    )]
+    count: u32,
+    /// Those before this number.
+    #[arg(long, value_name = "SEQ")]
+    before: Option<u64>,
+}
+
+impl Log {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let (client, conversation, _) = context.conversation(&self.who).await?;
+        match client.caught_up(CONNECT_TIMEOUT).await {
+            Err(Error::Unreachable(reason)) => {
+                context.output.remark(&format!("offline ({reason}): this is what is here"));
+            }
+            result => result?,
+        }
+        let log = LogId::Conversation(conversation);
+        let entries = client.log(log, self.before.map(Seq), self.count as usize).await?;
+        let names = Names::new(client).await?;
+        for entry in &entries {
+            let (sentence, object) = names.show(log, entry).await?;
+            context.output.line(&sentence, &object)?;
+        }
+        if entries.is_empty() {
+            context.output.remark("nothing was said");
+        }
+        Ok(())
+    }
+}

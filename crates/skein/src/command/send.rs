@@ -1,0 +1,82 @@
+//! `skein send`: writes to someone, or sends them a file.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+use serde_json::{Value, json};
+use skein_client::{Client, ConversationId, Delivery, Error, Seq, Status, Username};
+
+use crate::{cli, context::Context, failure::Failure, progress::Bar};
+
+/// Write to someone, or send them a file.
+///
+/// The message is kept before anything is sent: if the server cannot be reached in time, it goes
+/// out with the next command that connects. A file that was interrupted continues when the same
+/// command is run again.
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// To whom.
+    #[arg(value_parser = cli::username)]
+    who: Username,
+    /// What to say.
+    #[arg(required_unless_present = "file", conflicts_with = "file", num_args = 1..)]
+    text: Vec<String>,
+    /// A file to send; shown as a picture if it is one.
+    #[arg(long, value_name = "PATH")]
+    file: Option<PathBuf>,
+    /// Seconds to wait for the server to have the message.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    timeout: u64,
+}
+
+impl Send {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let text = match self.file {
+            None => Some(cli::text(&self.text)?),
+            Some(_) => None,
+        };
+        let (client, conversation, _) = context.conversation(&self.who).await?;
+        let patience = Duration::from_secs(self.timeout);
+        let (delivery, mut object) = match (text, self.file) {
+            (Some(text), _) => (client.send_text(conversation, text).await?, json!({})),
+            (None, Some(path)) => send_file(client, conversation, path).await?,
+            (None, None) => return Err(Failure::Usage("there is nothing to send".to_owned())),
+        };
+        let id = delivery.id().to_string();
+        let seq = acknowledged(client, delivery, patience).await?;
+        object["id"] = id.into();
+        object["conversation"] = conversation.0.into();
+        object["seq"] = seq.0.into();
+        context.output.line(&format!("sent #{seq}"), &object)
+    }
+}
+
+async fn send_file(
+    client: &Client,
+    conversation: ConversationId,
+    path: PathBuf,
+) -> Result<(Delivery, Value), Failure> {
+    let bar = Bar::new("sending");
+    let watched = bar.clone();
+    let sent = client.send_file(conversation, &path, move |now| watched.update(now)).await;
+    bar.clear();
+    Ok((sent?, json!({ "resumed_from": bar.began_at() })))
+}
+
+async fn acknowledged(
+    client: &Client,
+    delivery: Delivery,
+    patience: Duration,
+) -> Result<Seq, Failure> {
+    let why = match tokio::time::timeout(patience, delivery.acknowledged()).await {
+        Ok(Ok(seq)) => return Ok(seq),
+        Ok(Err(Error::NotConnected)) => "the client has disconnected".to_owned(),
+        Ok(Err(error)) => return Err(error.into()),
+        Err(_) => match client.status() {
+            Status::Waiting { reason } => reason,
+            _ => "the server has not answered in time".to_owned(),
+        },
+    };
+    let kept = "the message is kept and goes out with the next command that connects";
+    Err(Failure::Other("not_sent_yet", format!("not sent yet: {why}; {kept}")))
+}

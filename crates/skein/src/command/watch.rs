@@ -1,0 +1,93 @@
+//! `skein watch`: what happens, as it happens.
+
+use clap::Args;
+use serde_json::json;
+use skein_client::{Error, Event, LogId, Status};
+
+use crate::{context::Context, entry::Names, failure::Failure};
+
+/// Show what happens, as it happens, until Ctrl-C.
+///
+/// Begins with what has happened since this home was last connected.
+#[derive(Debug, Args)]
+pub(crate) struct Watch {}
+
+impl Watch {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        // Listening comes first, so that nothing is missed.
+        let mut events = context.client.events();
+        let client = context.connect().await?;
+        let names = Names::new(client).await?;
+        let interrupted = tokio::signal::ctrl_c();
+        tokio::pin!(interrupted);
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                pressed = &mut interrupted => return pressed.map_err(Failure::Output),
+            };
+            match event {
+                Some(event) => show(context, &names, event).await?,
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+async fn show(context: &Context, names: &Names<'_>, event: Event) -> Result<(), Failure> {
+    let output = context.output;
+    match event {
+        Event::Entry { log, entry } => {
+            let (sentence, mut object) = names.show(log, &entry).await?;
+            object["event"] = "entry".into();
+            let with = match log {
+                LogId::Conversation(_) => object["with"].as_str().unwrap_or("?"),
+                LogId::Personal(_) => "you",
+            };
+            output.line(&format!("{with} {sentence}"), &object)
+        }
+        Event::Presence { account, online } => {
+            let name = names.of(account).await?;
+            let presence = if online { "online" } else { "offline" };
+            output.line(
+                &format!("{name} is {presence}"),
+                &json!({ "event": "presence", "account": account.0, "name": name, "online": online }),
+            )
+        }
+        Event::Sent { id, conversation, seq } => output.line(
+            &format!("sent #{seq}"),
+            &json!({
+                "event": "sent",
+                "id": id.to_string(),
+                "conversation": conversation.0,
+                "seq": seq.0,
+            }),
+        ),
+        Event::Rejected { id, refusal } => output.line(
+            &format!("not sent: {refusal}"),
+            &json!({
+                "event": "rejected",
+                "id": id.to_string(),
+                "code": refusal.code.name(),
+                "message": refusal.message,
+            }),
+        ),
+        Event::Missed(count) => output.line(
+            &format!("{count} events were missed; see the log"),
+            &json!({ "event": "missed", "count": count }),
+        ),
+        Event::Status(status) => show_status(context, status),
+    }
+}
+
+fn show_status(context: &Context, status: Status) -> Result<(), Failure> {
+    let (name, sentence) = match status {
+        Status::Offline => ("offline", "offline".to_owned()),
+        Status::Connecting => ("connecting", "connecting".to_owned()),
+        Status::Live { caught_up: false } => ("live", "connected".to_owned()),
+        Status::Live { caught_up: true } => ("caught_up", "up to date".to_owned()),
+        Status::Waiting { reason } => ("waiting", format!("no connection: {reason}")),
+        Status::Stopped(reason) => return Err(Error::Stopped(reason).into()),
+        Status::Broken { reason } => return Err(Failure::Other("home", reason)),
+    };
+    context.output.status(name, &sentence)
+}
