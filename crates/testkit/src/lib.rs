@@ -13,6 +13,7 @@
 pub mod binaries;
 pub mod cli;
 pub mod gate;
+pub mod memory;
 pub mod raw;
 pub mod relay;
 pub mod server;

@@ -15,8 +15,8 @@ use crate::gate::Login;
 
 /// A session that has been welcomed.
 pub struct RawSession {
-    /// Keeps the socket.
-    _dialer: Dialer,
+    /// Keeps the socket, unless that is shared.
+    _dialer: Option<Dialer>,
     /// The connection.
     pub connection: Connection,
     /// The session stream, to the server.
@@ -67,6 +67,15 @@ impl RawSession {
         connection: Connection,
         token: &str,
     ) -> Result<Self, Closed> {
+        let session = Self::over(connection, token).await?;
+        Ok(Self { _dialer: Some(dialer), ..session })
+    }
+
+    /// Says hello on a connection whose socket is shared with others and kept by the caller.
+    ///
+    /// # Errors
+    /// How the server closed the connection instead of welcoming it.
+    pub async fn over(connection: Connection, token: &str) -> Result<Self, Closed> {
         let (mut sender, mut receiver) = connection.open(Priority::Session).await?;
         let hello =
             pb::SessionOpen { token: token.to_owned(), cursors: Vec::new(), client: "raw".into() };
@@ -76,7 +85,7 @@ impl RawSession {
         }
         match receiver.frame::<pb::Welcome>().await {
             Ok(Some(welcome)) => Ok(Self {
-                _dialer: dialer,
+                _dialer: None,
                 connection,
                 sender,
                 receiver,

@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{PATIENCE, binaries::binary};
+use crate::{PATIENCE, binaries::binary, memory};
 
 /// A running server with a data folder of its own. It is killed when dropped.
 pub struct Server {
@@ -102,13 +102,13 @@ impl Server {
     /// The most memory that the process has held, in bytes (`VmHWM`, proc(5)).
     #[must_use]
     pub fn peak_memory_bytes(&self) -> u64 {
-        self.status_bytes("VmHWM:")
+        memory::peak_bytes(self.id())
     }
 
     /// The memory that the process holds now, in bytes (`VmRSS`, proc(5)).
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        self.status_bytes("VmRSS:")
+        memory::resident_bytes(self.id())
     }
 
     /// The process's number.
@@ -126,14 +126,6 @@ impl Server {
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "eml"));
         paths.sort();
         paths.iter().map(|path| fs::read_to_string(path).expect("a mail is text")).collect()
-    }
-
-    fn status_bytes(&self, field: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let status = status.expect("the server runs");
-        let line = status.lines().find_map(|line| line.strip_prefix(field));
-        let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-        kib.expect("proc(5) names the field in kB") * 1024
     }
 
     fn await_ready(&mut self) {
