@@ -12,6 +12,7 @@ pub mod dial;
 pub mod identity;
 pub mod listen;
 pub mod priority;
+mod reset;
 pub mod stream;
 mod tls;
 mod transport;

@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, net::UdpSocket, sync::Arc, time::Duration};
 
 use quinn::{
-    Endpoint, EndpointConfig, ServerConfig, TokioRuntime,
+    Endpoint, ServerConfig, TokioRuntime,
     crypto::rustls::{HandshakeData, QuicServerConfig},
 };
 use skein_wire::close::CloseCode;
@@ -14,6 +14,7 @@ use crate::{
     Connection,
     connection::{Closed, closed},
     identity::Identity,
+    reset::endpoint_config,
     tls, transport,
 };
 
@@ -81,7 +82,7 @@ impl Listener {
         transport::enlarge_buffers(&socket);
         let server = server_config(identity, config)?;
         let runtime = Arc::new(TokioRuntime);
-        let endpoint = Endpoint::new(EndpointConfig::default(), Some(server), socket, runtime)
+        let endpoint = Endpoint::new(endpoint_config(identity), Some(server), socket, runtime)
             .map_err(failed)?;
         let handshakes = Arc::new(Semaphore::new(config.handshakes_max));
         Ok(Self { endpoint, config, handshakes })
