@@ -39,7 +39,6 @@ impl Answerer {
     pub(crate) async fn answer(&self, identity: &Identity, request: pb::request::Kind) -> Kind {
         let account = identity.account.id;
         let answered = async {
-            self.hub.take_request(account)?;
             let request = Request::parse(account, request)?;
             self.carry_out(account, request).await.map_err(StoreError::into_refusal)
         };

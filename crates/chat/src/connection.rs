@@ -4,6 +4,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use skein_core::{
     account::Identity,
+    id::AccountId,
     port::resource::Resource,
     refusal::{Code, Refusal},
 };
@@ -121,6 +122,12 @@ impl Service {
         }
     }
 
+    /// A stream is refused where a request would wait: it holds more than a request does.
+    fn take_request(&self, account: AccountId) -> Result<(), Refusal> {
+        let taken = self.answerer.hub.take_request(account);
+        taken.map_err(|wait| Refusal::limited("this account opens too many streams", wait))
+    }
+
     async fn serve_work(
         &self,
         sender: &mut Sender,
@@ -132,12 +139,12 @@ impl Service {
         let open = opening.await??.and_then(|open| open.kind);
         match open {
             Some(Kind::Upload(open)) => {
-                self.answerer.hub.take_request(account)?;
+                self.take_request(account)?;
                 let resource = &*self.resource;
                 crate::upload::serve(open, account, resource, config, sender, receiver).await
             }
             Some(Kind::Download(open)) => {
-                self.answerer.hub.take_request(account)?;
+                self.take_request(account)?;
                 let (store, resource) = (&*self.answerer.store, &*self.resource);
                 crate::download::serve(open, account, store, resource, config, sender).await
             }

@@ -7,6 +7,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -211,14 +212,12 @@ impl Hub {
     /// Takes one request out of what the account may make.
     ///
     /// # Errors
-    /// `rate_limited`.
-    pub(crate) fn take_request(&self, account: AccountId) -> Result<(), Refusal> {
+    /// How long until it may make one.
+    pub(crate) fn take_request(&self, account: AccountId) -> Result<(), Duration> {
         let now = self.clock.now();
         let mut state = self.state();
         let Some(shared) = state.accounts.get_mut(&account) else { return Ok(()) };
-        shared.requests.take(now).map_err(|wait| {
-            Refusal::limited("too many requests from this account; slow down", wait)
-        })
+        shared.requests.take(now)
     }
 
     /// Passes on what the bus delivers, until the bus is gone.

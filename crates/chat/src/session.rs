@@ -22,7 +22,7 @@ use skein_wire::{close::CloseCode, entry::log_number, frame, pb};
 
 use crate::{
     answer::Answerer,
-    hub::{SessionNumber, event},
+    hub::{Hub, SessionNumber, event},
     queue::{Drain, Next, Queue, queue},
 };
 
@@ -210,6 +210,32 @@ impl Place {
     }
 }
 
+/// Takes in the requests of one session.
+struct Intake<'a> {
+    hub: &'a Hub,
+    account: AccountId,
+    receiver: &'a mut Receiver,
+    held: Option<pb::Request>,
+}
+
+impl Intake<'_> {
+    /// The next request, once the account may make it; `None` at the end of the stream. Too fast a
+    /// client is held back, not refused, so that its messages stay in the order it wrote them. Can
+    /// be cancelled: a request that is held stays so.
+    async fn next(&mut self) -> Result<Option<pb::Request>, StreamError> {
+        loop {
+            if self.held.is_none() {
+                let Some(request) = self.receiver.frame().await? else { return Ok(None) };
+                self.held = Some(request);
+            }
+            match self.hub.take_request(self.account) {
+                Ok(()) => return Ok(self.held.take()),
+                Err(wait) => tokio::time::sleep(wait).await,
+            }
+        }
+    }
+}
+
 /// Takes requests in and works on a bounded number of them at a time. Returns why it ended.
 async fn serve_requests(
     answerer: &Answerer,
@@ -218,6 +244,8 @@ async fn serve_requests(
     receiver: &mut Receiver,
     shutdown: &Shutdown,
 ) -> (CloseCode, String) {
+    let account = identity.account.id;
+    let mut intake = Intake { hub: &answerer.hub, account, receiver, held: None };
     let mut under_way = FuturesUnordered::new();
     let end = loop {
         tokio::select! {
@@ -230,7 +258,7 @@ async fn serve_requests(
             () = shutdown.begun() => {
                 break (CloseCode::Draining, "the server is going away; come back soon".into());
             }
-            request = receiver.frame::<pb::Request>(), if under_way.len() < REQUESTS_MAX => {
+            request = intake.next(), if under_way.len() < REQUESTS_MAX => {
                 match request {
                     Ok(Some(request)) => {
                         under_way.push(serve_request(answerer, identity, &queue, request));
