@@ -1,5 +1,6 @@
 //! The world: time, the network, and the processes in it. What goes wrong there is [`mischief`].
 
+mod counts;
 mod mischief;
 
 use std::{
@@ -14,6 +15,8 @@ use skein_core::{
     sync::{CloseReason, Effect},
     time::Timestamp,
 };
+
+pub(crate) use counts::Counts;
 
 use crate::{
     checker::Checker,
@@ -30,21 +33,6 @@ const KIND_MS: u64 = 300_000;
 const COMPARE_MS: u64 = 2_500;
 /// How often something happens that nobody asked for.
 const MISCHIEF_MS: u64 = 150;
-
-/// What happened, to see that enough did.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Counts {
-    pub(crate) acked: u64,
-    pub(crate) rejected: u64,
-    pub(crate) repeated: u64,
-    pub(crate) lost: u64,
-    pub(crate) server_crashes: u64,
-    pub(crate) client_crashes: u64,
-    pub(crate) kicked: u64,
-    pub(crate) dropped_hints: u64,
-    pub(crate) uncommitted: u64,
-    pub(crate) refused_for_now: u64,
-}
 
 #[derive(Debug)]
 enum Happening {
@@ -406,20 +394,5 @@ impl World {
             ToClient::Event { log, entry } => session.handle_entry(log, entry, now),
             ToClient::Behind(heads) => session.handle_behind(heads, now),
         })
-    }
-}
-
-impl Counts {
-    pub(crate) fn add(&mut self, other: Self) {
-        self.acked += other.acked;
-        self.rejected += other.rejected;
-        self.repeated += other.repeated;
-        self.lost += other.lost;
-        self.server_crashes += other.server_crashes;
-        self.client_crashes += other.client_crashes;
-        self.kicked += other.kicked;
-        self.dropped_hints += other.dropped_hints;
-        self.uncommitted += other.uncommitted;
-        self.refused_for_now += other.refused_for_now;
     }
 }
