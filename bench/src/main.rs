@@ -1,2 +1,47 @@
-//! x
-fn main() {}
+//! Measures Skein against raw quinn in the same run, on the same machine, with the same processes.
+//!
+//! A scenario (in [`scenario`]) starts the real server, loads it, and does the same with a process
+//! that has nothing but quinn ([`baseline`]). What it finds is a list of [`report::Finding`]s.
+//! A run fails if anything went missing or was wrong, never because it was slow.
+
+mod arguments;
+mod arrivals;
+mod baseline;
+mod failure;
+mod fleet;
+mod latency;
+mod pace;
+mod report;
+mod scenario;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    arguments::{Arguments, Command},
+    failure::Failure,
+    report::Report,
+};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("skein-bench: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let mut report = Report::new(arguments.json);
+    match arguments.command {
+        Command::Pingpong(load) => scenario::pingpong::run(&load, &mut report).await,
+        Command::Transfer(load) => scenario::transfer::run(&load, &mut report).await,
+        Command::Smoke => scenario::smoke(&mut report).await,
+        Command::Baseline { folder } => baseline::server::run(folder).await,
+    }
+}

@@ -1,0 +1,166 @@
+//! What the command line takes. Every number has bounds, so that a slip of the finger ends with a
+//! sentence and not with a machine that is out of memory.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, value_parser};
+
+/// Sessions of one run at most: what one address can have at the server with its default limits.
+const SESSIONS_MAX: i64 = 20_000;
+/// Bytes of one file at most.
+const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// Pairs that exchange messages where nothing else is said.
+const PAIRS_DEFAULT: u32 = 100;
+
+const EXAMPLES: &str = "\
+Figures mean something only from a release build, with nothing else on the machine:
+
+  cargo build --release --bins
+  cargo run --release -p skein-bench -- pingpong --sessions 1000 --rate 1000 --seconds 10
+  cargo run --release -p skein-bench -- transfer --bytes 256MiB
+
+The server and the raw quinn process of each scenario are started and ended by the bench, on free
+ports of 127.0.0.1. The exit code says whether everything arrived, not whether it was fast.
+See bench/README.md for what is measured.";
+
+/// Measures Skein against raw quinn in the same run.
+#[derive(Debug, Parser)]
+#[command(name = "skein-bench", after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Print one JSON object a line instead of a table.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Latency of messages at a fixed rate, with many sessions connected.
+    Pingpong(Pingpong),
+    /// Rate of an upload and a download.
+    Transfer(Transfer),
+    /// Both scenarios, tiny: whether they work.
+    Smoke,
+    /// The raw quinn process. Ends when its input does.
+    #[command(hide = true)]
+    Baseline {
+        /// Where it writes what is to be kept.
+        #[arg(long)]
+        folder: PathBuf,
+    },
+}
+
+/// The load of `pingpong`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Pingpong {
+    /// Sessions that are connected.
+    #[arg(long, default_value_t = 1_000, value_parser = value_parser!(u32).range(2..=SESSIONS_MAX))]
+    pub(crate) sessions: u32,
+    /// Pairs of them that exchange messages; the other sessions are idle. By default 100, or all.
+    #[arg(long, value_parser = value_parser!(u32).range(1..=1_000))]
+    pairs: Option<u32>,
+    /// Messages a second, over all pairs, whether or not the server keeps up.
+    #[arg(long, default_value_t = 1_000, value_parser = value_parser!(u32).range(1..=50_000))]
+    pub(crate) rate: u32,
+    /// How long, in seconds.
+    #[arg(long, default_value_t = 10, value_parser = value_parser!(u32).range(1..=120))]
+    pub(crate) seconds: u32,
+    /// Bytes of text in a message.
+    #[arg(long, default_value_t = 128, value_parser = value_parser!(u32).range(1..=16 * 1024))]
+    pub(crate) payload: u32,
+}
+
+/// The load of `transfer`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Transfer {
+    /// Bytes of the file, at most 4 GiB: a number, or one with KiB, MiB or GiB after it.
+    #[arg(long, default_value = "256MiB", value_parser = bytes)]
+    pub(crate) bytes: u64,
+    /// How often each is measured; the median is told.
+    #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..=20))]
+    pub(crate) rounds: u32,
+}
+
+impl Pingpong {
+    /// A load that takes about three seconds.
+    pub(crate) const fn tiny() -> Self {
+        Self { sessions: 20, pairs: Some(5), rate: 200, seconds: 2, payload: 128 }
+    }
+
+    /// Pairs that exchange messages.
+    pub(crate) fn pairs(&self) -> u32 {
+        self.pairs.unwrap_or(PAIRS_DEFAULT).min(self.sessions / 2)
+    }
+
+    /// Sessions that only are there.
+    pub(crate) fn idle(&self) -> u32 {
+        self.sessions - 2 * self.pairs()
+    }
+
+    /// Messages in all.
+    pub(crate) fn messages(&self) -> u64 {
+        u64::from(self.rate) * u64::from(self.seconds)
+    }
+}
+
+impl Transfer {
+    /// A load that takes a moment.
+    pub(crate) const fn tiny() -> Self {
+        Self { bytes: 8 * 1024 * 1024, rounds: 1 }
+    }
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.len() - text.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit {
+        "" => Some(1),
+        "KiB" => Some(1024),
+        "MiB" => Some(1024 * 1024),
+        "GiB" => Some(1024 * 1024 * 1024),
+        _ => None,
+    };
+    let number = number.parse::<u64>().ok();
+    let bytes = number.zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
+    bytes
+        .filter(|bytes| (1..=FILE_BYTES_MAX).contains(bytes))
+        .ok_or_else(|| "from 1 to 4GiB, such as 1000000 or 256MiB".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn bytes_have_units_and_bounds() {
+        let table = [
+            ("1", Some(1)),
+            ("256MiB", Some(256 * 1024 * 1024)),
+            ("4GiB", Some(FILE_BYTES_MAX)),
+            ("5GiB", None),
+            ("0", None),
+            ("", None),
+            ("MiB", None),
+            ("1MB", None),
+            ("99999999999GiB", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(bytes(text).ok(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn pairs_never_exceed_the_sessions() {
+        let load = Pingpong { sessions: 5, pairs: None, ..Pingpong::tiny() };
+        assert_eq!((load.pairs(), load.idle()), (2, 1));
+    }
+}

@@ -1,0 +1,174 @@
+//! What a run has found, as a table for people or as an object a line.
+
+use serde::Serialize;
+
+use crate::latency::Summary;
+
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// One result. The field names of the JSON form are stable.
+#[derive(Debug, Serialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub(crate) enum Finding {
+    /// How long messages took.
+    Latency {
+        /// `skein` or `quinn`.
+        system: &'static str,
+        /// `append`, `delivery` or `echo`.
+        what: &'static str,
+        sessions: u32,
+        pairs: u32,
+        rate_per_second: u32,
+        messages: u64,
+        payload_bytes: u32,
+        #[serde(flatten)]
+        latency: Summary,
+        /// By how much longer than raw quinn's echo, in the median.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        p50_ratio: Option<f64>,
+        /// The same at the 99th percentile.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        p99_ratio: Option<f64>,
+    },
+    /// How much a server grew for each session.
+    Memory {
+        system: &'static str,
+        sessions: u32,
+        bytes_per_session: u64,
+        /// As a multiple of raw quinn's.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ratio: Option<f64>,
+    },
+    /// How fast a file went.
+    Rate {
+        system: &'static str,
+        /// `upload`, `upload_discard`, `upload_persist` or `download`.
+        what: &'static str,
+        file_bytes: u64,
+        rounds: u32,
+        /// Of the median round.
+        seconds: f64,
+        megabytes_per_second: f64,
+        /// As a part of raw quinn's rate that comes nearest.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ratio: Option<f64>,
+        /// Against which of its results.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ratio_to: Option<&'static str>,
+    },
+    /// By how much the server's memory rose at most while it moved a file.
+    Peak { system: &'static str, what: &'static str, file_bytes: u64, peak_bytes: u64 },
+}
+
+/// Where findings go.
+pub(crate) struct Report {
+    is_json: bool,
+    heading: Option<&'static str>,
+}
+
+impl Report {
+    /// A report on standard output, without a finding so far.
+    pub(crate) const fn new(is_json: bool) -> Self {
+        Self { is_json, heading: None }
+    }
+
+    /// Tells one finding.
+    pub(crate) fn tell(&mut self, finding: &Finding) {
+        if self.is_json {
+            // Numbers and fixed words: nothing that JSON could not hold.
+            println!("{}", serde_json::to_string(finding).expect("a finding is plain"));
+            return;
+        }
+        if self.heading.is_none() {
+            let cores = std::thread::available_parallelism().map_or(0, usize::from);
+            let build = if cfg!(debug_assertions) { "debug: no measurement" } else { "release" };
+            println!("skein-bench on {cores} cores, {build}");
+        }
+        let heading = heading(finding);
+        if self.heading != Some(heading) {
+            println!("\n{heading}");
+            self.heading = Some(heading);
+        }
+        println!("{}", row(finding));
+    }
+}
+
+const fn heading(finding: &Finding) -> &'static str {
+    match finding {
+        Finding::Latency { .. } => {
+            "latency          sessions   rate/s   p50 us   p90 us   p99 us   max us  p50 x  p99 x"
+        }
+        Finding::Memory { .. } => "memory           sessions  KiB a session    x",
+        Finding::Rate { .. } => "transfer                 MiB      MB/s  ratio",
+        Finding::Peak { .. } => "peak growth              MiB       KiB",
+    }
+}
+
+fn row(finding: &Finding) -> String {
+    match finding {
+        Finding::Latency { system, what, sessions, rate_per_second, latency, .. } => {
+            let Summary { p50_us, p90_us, p99_us, max_us } = latency;
+            let ratios = match finding {
+                Finding::Latency { p50_ratio: Some(p50), p99_ratio: Some(p99), .. } => {
+                    format!(" {p50:>6.2} {p99:>6.2}")
+                }
+                _ => String::new(),
+            };
+            let name = format!("{system} {what}");
+            format!(
+                "{name:<16} {sessions:>8} {rate_per_second:>8} {p50_us:>8} {p90_us:>8} \
+                 {p99_us:>8} {max_us:>8}{ratios}"
+            )
+        }
+        Finding::Memory { system, sessions, bytes_per_session, ratio } => {
+            let ratio = ratio.map_or_else(String::new, |ratio| format!("{ratio:>5.2}"));
+            let kib = *bytes_per_session as f64 / 1024.0;
+            format!("{system:<16} {sessions:>8} {kib:>14.1}{ratio}")
+        }
+        Finding::Rate {
+            system, what, file_bytes, megabytes_per_second, ratio, ratio_to, ..
+        } => {
+            let ratio = ratio
+                .zip(*ratio_to)
+                .map_or_else(String::new, |(ratio, to)| format!(" {ratio:>6.2} of quinn {to}"));
+            let (name, mib) = (format!("{system} {what}"), *file_bytes as f64 / MIB);
+            format!("{name:<20} {mib:>7.0} {megabytes_per_second:>9.1}{ratio}")
+        }
+        Finding::Peak { system, what, file_bytes, peak_bytes } => {
+            let (name, mib) = (format!("{system} {what}"), *file_bytes as f64 / MIB);
+            format!("{name:<20} {mib:>7.0} {:>9}", peak_bytes / 1024)
+        }
+    }
+}
+
+/// How many times `base` a figure is. Against nothing it says nothing.
+pub(crate) fn ratio(figure: f64, base: f64) -> Option<f64> {
+    (base > 0.0).then(|| figure / base)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_is_one_flat_object() {
+        let latency = Summary { p50_us: 1, p90_us: 2, p99_us: 3, max_us: 4 };
+        let finding = Finding::Latency {
+            system: "skein",
+            what: "append",
+            sessions: 10,
+            pairs: 5,
+            rate_per_second: 100,
+            messages: 200,
+            payload_bytes: 128,
+            latency,
+            p50_ratio: ratio(3.0, 2.0),
+            p99_ratio: ratio(1.0, 0.0),
+        };
+        let object = serde_json::to_value(&finding).unwrap();
+        assert_eq!(object["result"], "latency");
+        assert_eq!((&object["p99_us"], &object["p50_ratio"]), (&3.into(), &1.5.into()));
+        assert!(object.get("p99_ratio").is_none());
+        assert!(row(&finding).starts_with("skein append"));
+    }
+}

@@ -1,0 +1,16 @@
+//! The scenarios, one a file. Each tells what it has found, and fails if something went missing.
+
+pub(crate) mod pingpong;
+pub(crate) mod transfer;
+
+use crate::{
+    arguments::{Pingpong, Transfer},
+    failure::Failure,
+    report::Report,
+};
+
+/// Runs every scenario with a load that takes seconds, to show that it works.
+pub(crate) async fn smoke(report: &mut Report) -> Result<(), Failure> {
+    pingpong::run(&Pingpong::tiny(), report).await?;
+    transfer::run(&Transfer::tiny(), report).await
+}
