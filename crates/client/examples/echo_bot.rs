@@ -26,7 +26,7 @@ async fn main() -> Result<(), Error> {
     println!("{} answers", me.name);
 
     // Listen first, then connect: so nothing that happens in between is missed.
-    let mut events = client.events();
+    let mut events = client.events().await?;
     client.connect().await?;
     while let Some(event) = events.next().await {
         match event {

@@ -31,13 +31,13 @@ use crate::{
 
 /// How long a request waits for a connection and its answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// How soon a request that was not taken is tried again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// How long a handshake with one address may take. Short, because a node that moved is found by
 /// asking again.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long [`Client::close`] waits for messages that are still being sent.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
-/// What a device is called whose owner did not say.
-const DEVICE_NAME: &str = "skein";
 
 /// A client in its home. Clones are the same one.
 #[derive(Debug, Clone)]
@@ -117,7 +117,7 @@ impl Client {
         Gate::new(server)?.reset_password(email, code, password).await
     }
 
-    /// Logs in on this home, which becomes a device of the account.
+    /// Logs in on this home, which becomes a device of the account, called `device_name` in its list.
     ///
     /// # Errors
     /// If the server cannot be reached or refuses; [`Error::HomeTaken`] if the home holds unsent
@@ -127,11 +127,11 @@ impl Client {
         server: &str,
         name: &Username,
         password: &str,
+        device_name: &DeviceName,
     ) -> Result<Profile, Error> {
         let gate = Gate::new(server)?;
         let device = self.home.device().await?;
-        let device_name = DeviceName::parse(DEVICE_NAME)?;
-        let login = gate.log_in(name, password, device, &device_name).await?;
+        let login = gate.log_in(name, password, device, device_name).await?;
         let account = login.account.clone();
         self.home.log_in(login).await?;
         Ok(account)
@@ -196,10 +196,19 @@ impl Client {
         self.handle().map_or(Status::Offline, |handle| handle.status.borrow().clone())
     }
 
-    /// Listens to what happens from now on.
-    #[must_use]
-    pub fn events(&self) -> Events {
-        Events(self.events.subscribe())
+    /// Listens to what happens from now on. Begin before [`connect`](Self::connect) to hear of all
+    /// that was written since this home was connected last.
+    ///
+    /// # Errors
+    /// If the home cannot be read.
+    pub async fn events(&self) -> Result<Events, Error> {
+        let account = self.account().await?.map(|account| account.id);
+        let cursors = match account {
+            Some(account) => self.home.cursors(account).await?,
+            None => Vec::new(),
+        };
+        // In this order: an entry that comes in between shows as a gap, and is read from the home.
+        Ok(Events::new(self.events.subscribe(), self.home.clone(), account, cursors))
     }
 
     /// Waits until the session is live.
@@ -232,9 +241,9 @@ impl Client {
         let Some(handle) = handle else { return };
         if matches!(*handle.status.borrow(), Status::Live { .. }) {
             let flushed = async {
-                let mut events = self.events();
+                let mut events = self.events.subscribe();
                 while self.home.drafts().await.is_ok_and(|drafts| !drafts.is_empty()) {
-                    if matches!(events.next().await, Some(Event::Status(_)) | None) {
+                    if matches!(events.recv().await, Ok(Event::Status(_)) | Err(_)) {
                         break;
                     }
                 }
@@ -296,7 +305,7 @@ impl Client {
                 }
                 Ok(Ok(Ok(reply))) => return Ok(reply),
                 // The connection was lost: wait for the next.
-                Ok(Ok(Err(driver::NotAsked))) => tokio::task::yield_now().await,
+                Ok(Ok(Err(driver::NotAsked))) => tokio::time::sleep(ASK_AGAIN_AFTER).await,
                 Ok(Err(_)) => return Err(Error::NotConnected),
                 Err(_) => return Err(Error::TimedOut("the server's answer")),
             }

@@ -6,7 +6,11 @@
 mod inbox;
 mod line;
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use skein_core::{
     entry::Draft,
@@ -31,6 +35,9 @@ use crate::{
 const COMMANDS_MAX: usize = 64;
 /// Requests of the application that wait for an answer.
 const ASKED_MAX: usize = 64;
+
+/// How long the last packets of a connection may take.
+const FAREWELL_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// What the application wants of the driver.
 pub(crate) enum Command {
@@ -148,7 +155,8 @@ impl Driver {
             }
         }
         self.hang_up();
-        self.parts.dialer.idle().await;
+        // The server learns that this was on purpose, if it is there to learn it.
+        tokio::time::timeout(FAREWELL_TIMEOUT, self.parts.dialer.idle()).await.ok();
     }
 
     /// Milliseconds since the driver started: a clock that no one can turn.

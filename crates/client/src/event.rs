@@ -1,5 +1,7 @@
 //! What a client tells whoever listens.
 
+use std::collections::{HashMap, VecDeque};
+
 use skein_core::{
     entry::Entry,
     id::{AccountId, ConversationId, EntryId, LogId, Seq},
@@ -8,8 +10,10 @@ use skein_core::{
 };
 use tokio::sync::broadcast::{self, error::RecvError};
 
-/// Events that wait for a listener. One that falls further behind is told how many it missed; what
-/// it missed of the logs is in [`Client::log`](crate::Client::log).
+use crate::{Error, home::Home};
+
+/// Events that wait for a listener. One that falls further behind reads entries from the home, and
+/// is told that it missed the other events.
 pub(crate) const EVENTS_WAITING_MAX: usize = 1024;
 
 /// Something that happened.
@@ -47,7 +51,8 @@ pub enum Event {
     },
     /// The connection is in another state.
     Status(Status),
-    /// The listener was too slow: this many events were dropped.
+    /// The listener was too slow: this many events were dropped. Entries among them still come; of
+    /// all else, [`Client::status`](crate::Client::status) says how it is now.
     Missed(u64),
 }
 
@@ -77,17 +82,148 @@ pub enum Status {
     },
 }
 
-/// A listener. Make it before what it is to hear of.
+/// A listener, from [`Client::events`](crate::Client::events).
+///
+/// It hears of each entry once and in the order of its log, however slow it is: what it could not
+/// take in from the channel it reads from the home.
 #[derive(Debug)]
-pub struct Events(pub(crate) broadcast::Receiver<Event>);
+pub struct Events {
+    channel: broadcast::Receiver<Event>,
+    home: Home,
+    account: Option<AccountId>,
+    /// The last entry of each log that was heard of, or was here before.
+    heard: HashMap<LogId, Seq>,
+    /// What to say before the channel is listened to again.
+    backlog: VecDeque<Event>,
+    /// Events were dropped: the home has entries that were not heard of.
+    behind: bool,
+}
 
 impl Events {
+    /// Listens from now on. `channel` must have been made after the cursors were read.
+    pub(crate) fn new(
+        channel: broadcast::Receiver<Event>,
+        home: Home,
+        account: Option<AccountId>,
+        cursors: Vec<(LogId, Seq)>,
+    ) -> Self {
+        let heard = cursors.into_iter().collect();
+        Self { channel, home, account, heard, backlog: VecDeque::new(), behind: false }
+    }
+
     /// The next event; `None` once the client is gone.
     pub async fn next(&mut self) -> Option<Event> {
-        match self.0.recv().await {
-            Ok(event) => Some(event),
-            Err(RecvError::Lagged(count)) => Some(Event::Missed(count)),
-            Err(RecvError::Closed) => None,
+        loop {
+            if let Some(event) = self.backlog.pop_front() {
+                return Some(event);
+            }
+            if self.behind {
+                self.behind = self.read_on().await;
+                continue;
+            }
+            match self.channel.recv().await {
+                Ok(Event::Entry { log, entry }) => {
+                    let heard = self.heard.get(&log).copied();
+                    if heard.is_some_and(|heard| entry.seq <= heard) {
+                        continue;
+                    }
+                    if heard.is_some_and(|heard| entry.seq > heard.next()) {
+                        // Another process has stored what lies between.
+                        self.behind = true;
+                        continue;
+                    }
+                    self.heard.insert(log, entry.seq);
+                    return Some(Event::Entry { log, entry });
+                }
+                Ok(event) => return Some(event),
+                Err(RecvError::Lagged(count)) => {
+                    self.behind = true;
+                    return Some(Event::Missed(count));
+                }
+                Err(RecvError::Closed) => return None,
+            }
         }
+    }
+
+    /// Reads a page of what the home has and was not heard of. Answers whether there may be more.
+    async fn read_on(&mut self) -> bool {
+        let Some(account) = self.account else { return false };
+        let read = async {
+            for (log, cursor) in self.home.cursors(account).await? {
+                let heard = self.heard.get(&log).copied().unwrap_or(Seq::ZERO);
+                if heard < cursor {
+                    return Ok((log, self.home.entries_after(log, heard).await?));
+                }
+            }
+            Ok::<_, Error>((LogId::Personal(account), Vec::new()))
+        };
+        match read.await {
+            Ok((log, entries)) => {
+                let Some(last) = entries.last() else { return false };
+                self.heard.insert(log, last.seq);
+                self.backlog.extend(entries.into_iter().map(|entry| Event::Entry { log, entry }));
+                true
+            }
+            Err(error) => {
+                tracing::warn!("events are missing, because the home cannot be read: {error}");
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use skein_core::{entry::Body, id::EntryId, name::Text, time::Timestamp};
+
+    use super::*;
+    use crate::home::Change;
+
+    const ME: AccountId = AccountId(1);
+    const LOG: LogId = LogId::Conversation(ConversationId(1));
+
+    fn entry(seq: u64) -> Entry {
+        let body = Body::Text(Text::parse("x").unwrap());
+        Entry { seq: Seq(seq), id: EntryId([0; 16]), author: ME, at: Timestamp(0), body }
+    }
+
+    async fn store(home: &Home, seqs: std::ops::RangeInclusive<u64>) {
+        let changes = seqs.map(|seq| Change::Entry(LOG, entry(seq))).collect();
+        home.apply(changes).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_slow_listener_hears_of_each_entry_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(folder.path()).unwrap();
+        store(&home, 1..=3).await;
+        let (sender, channel) = broadcast::channel(4);
+        let cursors = home.cursors(ME).await.unwrap();
+        let mut events = Events::new(channel, home.clone(), Some(ME), cursors);
+        // More than the channel holds, and more than one page of the home.
+        store(&home, 4..=600).await;
+        for seq in 4..=600 {
+            sender.send(Event::Entry { log: LOG, entry: entry(seq) }).unwrap();
+        }
+        let mut seqs = Vec::new();
+        let mut missed = 0;
+        while seqs.len() < 597 {
+            match events.next().await.unwrap() {
+                Event::Entry { entry, .. } => seqs.push(entry.seq.0),
+                Event::Missed(count) => missed += count,
+                event => panic!("{event:?}"),
+            }
+        }
+        assert_eq!(seqs, (4..=600).collect::<Vec<_>>());
+        assert!(missed > 0);
+        // Nothing is said twice, and another process's entries are not left out.
+        store(&home, 601..=602).await;
+        sender.send(Event::Entry { log: LOG, entry: entry(602) }).unwrap();
+        drop(sender);
+        let mut rest = Vec::new();
+        while let Some(Event::Entry { entry, .. }) = events.next().await {
+            rest.push(entry.seq.0);
+        }
+        assert_eq!(rest, [601, 602]);
     }
 }

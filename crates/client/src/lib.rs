@@ -5,15 +5,15 @@
 //! what [`Client::send_text`] has returned for is sent once, and each entry is shown once, in order.
 //!
 //! ```no_run
-//! use skein_client::{Client, Event, Username, Text};
+//! use skein_client::{Client, DeviceName, Event, Text, Username};
 //!
 //! # async fn example() -> Result<(), skein_client::Error> {
 //! let client = Client::open("alice-home".as_ref())?;
-//! let (name, password) = (Username::parse("alice")?, "correct horse battery");
-//! client.log_in("http://127.0.0.1:8080", &name, password).await?;
+//! let (name, device) = (Username::parse("alice")?, DeviceName::parse("laptop")?);
+//! client.log_in("http://127.0.0.1:8080", &name, "correct horse battery", &device).await?;
 //!
 //! // From here on the client stays connected by itself.
-//! let mut events = client.events();
+//! let mut events = client.events().await?;
 //! client.connect().await?;
 //!
 //! let (conversation, _bob) = client.conversation_with(&Username::parse("bob")?).await?;

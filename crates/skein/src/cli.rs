@@ -131,10 +131,12 @@ pub(crate) fn text(words: &[String]) -> Result<Text, Failure> {
     Text::parse(words.join(" ")).map_err(|bad| Failure::Usage(bad.to_string()))
 }
 
-/// A file's name with something behind it, if that is still a file's name.
-pub(crate) fn named(name: &FileName, suffix: &str) -> PathBuf {
-    let longer = FileName::parse(format!("{name}{suffix}"));
-    PathBuf::from(longer.as_ref().unwrap_or(name).as_str())
+/// What to call a file here that someone else has named `name`, with `suffix` behind it. A name that
+/// would hide the file or look like an option gets something before it.
+pub(crate) fn local_name(name: &FileName, suffix: &str) -> PathBuf {
+    let before = if name.as_str().starts_with(['.', '-']) { "_" } else { "" };
+    let changed = FileName::parse(format!("{before}{name}{suffix}"));
+    PathBuf::from(changed.as_ref().map_or("download", FileName::as_str))
 }
 
 #[cfg(test)]
@@ -163,6 +165,20 @@ mod tests {
         ] {
             let error = Cli::try_parse_from(arguments).map(drop).expect_err("wrong use");
             assert_eq!(error.exit_code(), 2, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn other_peoples_names_are_harmless_here() {
+        let name = |text: &str| FileName::parse(text).expect("a file name");
+        for (given, suffix, expected) in [
+            ("photo.jpg", "", "photo.jpg"),
+            ("photo.jpg", ".thumbnail.jpg", "photo.jpg.thumbnail.jpg"),
+            (".bashrc", "", "_.bashrc"),
+            ("--force", "", "_--force"),
+            (&"x".repeat(255), ".thumbnail.jpg", "download"),
+        ] {
+            assert_eq!(local_name(&name(given), suffix), PathBuf::from(expected));
         }
     }
 

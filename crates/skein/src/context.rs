@@ -1,17 +1,20 @@
 //! What each command works with: the client in its home, the server, and how to print.
 
 use std::{
+    fs,
     io::{self, BufRead, IsTerminal},
     path::PathBuf,
     time::Duration,
 };
 
-use skein_client::{Client, ConversationId, Profile, Username};
+use skein_client::{Client, ConversationId, DeviceName, Profile, Username};
 
 use crate::{cli::DEFAULT_SERVER, failure::Failure, output::Output};
 
 /// How long a command waits for a connection.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// Where Linux tells a machine's name; elsewhere the device has the client's.
+const HOST_NAME_FILE: &str = "/proc/sys/kernel/hostname";
 /// Bytes of a password line: more than any password has.
 const PASSWORD_LINE_BYTES_MAX: u64 = 4096;
 
@@ -72,6 +75,18 @@ impl Context {
         let client = self.connect().await?;
         let (conversation, peer) = client.conversation_with(name).await?;
         Ok((client, conversation, peer))
+    }
+
+    /// Logs in, on a device that is called like this machine.
+    pub(crate) async fn log_in(
+        &self,
+        server: &str,
+        name: &Username,
+        password: &str,
+    ) -> Result<Profile, Failure> {
+        let machine = fs::read_to_string(HOST_NAME_FILE).unwrap_or_default();
+        let device = DeviceName::parse(machine.trim()).or_else(|_| DeviceName::parse("skein"))?;
+        Ok(self.client.log_in(server, name, password, &device).await?)
     }
 
     /// A password: a line of stdin if asked for, else from the terminal, twice if it is new.

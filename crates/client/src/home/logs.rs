@@ -4,6 +4,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 use skein_core::{
     entry::{Body, Entry},
     id::{AccountId, EntryId, LogId, Seq},
+    limit::PAGE_ENTRIES_MAX,
     time::Timestamp,
 };
 use skein_wire::{
@@ -79,13 +80,24 @@ impl Home {
             let before = before.map_or(i64::MAX, |seq| seq.0.cast_signed());
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             let mut query = database.prepare_cached(sql)?;
-            let rows = query.query_map(params![log, before, limit], |row| {
-                Ok((number(row, 0)?, row.get(1)?, number(row, 2)?, number(row, 3)?, row.get(4)?))
-            })?;
+            let rows = query.query_map(params![log, before, limit], entry_row)?;
             let entries: Result<Vec<Entry>, Error> = rows.map(|row| entry_of(row?)).collect();
             let mut entries = entries?;
             entries.reverse();
             Ok(Stretch { entries, floor: Seq(floor.unwrap_or(0)) })
+        })
+        .await
+    }
+
+    /// A page of the entries after `after`, the oldest first, as far as they are here.
+    pub(crate) async fn entries_after(&self, log: LogId, after: Seq) -> Result<Vec<Entry>, Error> {
+        self.read(move |database| {
+            let sql = "SELECT seq, id, author, at_ms, body FROM entries
+                       WHERE log = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
+            let (log, after) = (log_number(log).cast_signed(), after.0.cast_signed());
+            let mut query = database.prepare_cached(sql)?;
+            let rows = query.query_map(params![log, after, PAGE_ENTRIES_MAX as i64], entry_row)?;
+            rows.map(|row| entry_of(row?)).collect()
         })
         .await
     }
@@ -115,6 +127,10 @@ fn add(database: &Transaction<'_>, log: LogId, entry: &Entry) -> Result<(), Erro
 }
 
 type EntryRow = (u64, [u8; 16], u64, u64, Vec<u8>);
+
+fn entry_row(row: &Row<'_>) -> Result<EntryRow, rusqlite::Error> {
+    Ok((number(row, 0)?, row.get(1)?, number(row, 2)?, number(row, 3)?, row.get(4)?))
+}
 
 fn entry_of((seq, id, author, at, bytes): EntryRow) -> Result<Entry, Error> {
     Ok(Entry {

@@ -54,7 +54,7 @@ impl Get {
         } else {
             (Variant::Original, "")
         };
-        let name = cli::named(&attachment.name, suffix);
+        let name = cli::local_name(&attachment.name, suffix);
         let path = match self.output {
             Some(path) if path.is_dir() => path.join(name),
             Some(path) => path,

@@ -1,16 +1,18 @@
 //! `skein log`: what was said.
 
+use std::time::Duration;
+
 use clap::{Args, value_parser};
 use skein_client::{Error, LogId, Seq, Username};
 
-use crate::{
-    cli,
-    context::{CONNECT_TIMEOUT, Context},
-    entry::Names,
-    failure::Failure,
-};
+use crate::{cli, context::Context, entry::Names, failure::Failure};
+
+/// How long to wait for news before what is here has to do.
+const NEWS_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// Show what was said, the oldest first.
+///
+/// Without a connection, it shows what is here.
 #[derive(Debug, Args)]
 pub(crate) struct Log {
     /// With whom.
@@ -32,7 +34,7 @@ pub(crate) struct Log {
 impl Log {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let (client, conversation, _) = context.conversation(&self.who).await?;
-        match client.caught_up(CONNECT_TIMEOUT).await {
+        match client.caught_up(NEWS_TIMEOUT).await {
             Err(Error::Unreachable(reason)) => {
                 context.output.remark(&format!("offline ({reason}): this is what is here"));
             }

@@ -21,7 +21,7 @@ impl Login {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let server = context.server().await?;
         let password = context.password(self.password_stdin, false)?;
-        let account = context.client.log_in(&server, &self.name, &password).await?;
+        let account = context.log_in(&server, &self.name, &password).await?;
         let (id, name) = (account.id.0, account.name.as_str());
         context.output.line(
             &format!("logged in as {name} at {server}"),

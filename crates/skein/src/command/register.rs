@@ -47,7 +47,7 @@ impl Register {
             }
             result => result?,
         }
-        let account = client.log_in(&server, &self.name, password.expose()).await?;
+        let account = context.log_in(&server, &self.name, password.expose()).await?;
         let (id, name) = (account.id.0, account.name.as_str());
         context.output.line(
             &format!("registered and logged in as {name} at {server}"),

@@ -74,6 +74,7 @@ async fn acknowledged(
         Ok(Err(error)) => return Err(error.into()),
         Err(_) => match client.status() {
             Status::Waiting { reason } => reason,
+            Status::Connecting => "the server does not answer".to_owned(),
             _ => "the server has not answered in time".to_owned(),
         },
     };

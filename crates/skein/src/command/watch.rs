@@ -15,7 +15,7 @@ pub(crate) struct Watch {}
 impl Watch {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         // Listening comes first, so that nothing is missed.
-        let mut events = context.client.events();
+        let mut events = context.client.events().await?;
         let client = context.connect().await?;
         let names = Names::new(client).await?;
         let interrupted = tokio::signal::ctrl_c();
@@ -71,10 +71,12 @@ async fn show(context: &Context, names: &Names<'_>, event: Event) -> Result<(), 
                 "message": refusal.message,
             }),
         ),
-        Event::Missed(count) => output.line(
-            &format!("{count} events were missed; see the log"),
-            &json!({ "event": "missed", "count": count }),
-        ),
+        Event::Missed(count) => {
+            let object = json!({ "event": "missed", "count": count });
+            output.line("too much at once: some events are left out, but no messages", &object)?;
+            // What was dropped may have been the end.
+            show_status(context, context.client.status())
+        }
         Event::Status(status) => show_status(context, status),
     }
 }
