@@ -1,0 +1,8 @@
+//! Hostile input to a real server: each kind gets an error with a name, and afterwards the server
+//! still serves. One file a subject.
+
+mod entries;
+
+mod scene;
+
+mod wire;

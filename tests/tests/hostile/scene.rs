@@ -1,0 +1,129 @@
+//! Two people on a server, and whether they can still talk to each other.
+
+use skein_core::refusal::Code;
+use skein_net::{
+    connection::Closed,
+    dial::DialConfig,
+    stream::{Receiver, StreamError},
+};
+use skein_testkit::{
+    PATIENCE,
+    gate::{Gate, Login, befriend},
+    raw::{RawSession, connect},
+    server::Server,
+};
+use skein_wire::pb::{self, event, open, reply, request, server_frame};
+
+/// A server with alice and bob, who are contacts.
+pub(crate) struct Scene {
+    pub(crate) server: Server,
+    pub(crate) gate: Gate,
+    pub(crate) alice: Login,
+    pub(crate) bob: Login,
+    /// Their conversation.
+    pub(crate) conversation: u64,
+}
+
+impl Scene {
+    /// Starts it with this configuration.
+    pub(crate) async fn start(config: &str) -> Self {
+        let server = Server::with_config(config);
+        let gate = Gate::new(server.http());
+        let (alice, bob) = (gate.newcomer("alice").await, gate.newcomer("bob").await);
+        let mut of_alice = RawSession::open(&alice).await.expect("welcome");
+        let mut of_bob = RawSession::open(&bob).await.expect("welcome");
+        let conversation = befriend(&mut of_alice, &mut of_bob).await;
+        Self { server, gate, alice, bob, conversation }
+    }
+
+    /// A session of alice.
+    pub(crate) async fn alice(&self) -> RawSession {
+        RawSession::open(&self.alice).await.expect("welcome")
+    }
+
+    /// A session of somebody who knows neither.
+    pub(crate) async fn stranger(&self) -> RawSession {
+        let mallory = self.gate.newcomer("mallory").await;
+        RawSession::open(&mallory).await.expect("welcome")
+    }
+
+    /// Alice writes to bob, and he reads it.
+    pub(crate) async fn still_serves(&self) {
+        let mut alice = self.alice().await;
+        let mut bob = RawSession::open(&self.bob).await.expect("welcome");
+        let reply = alice.send_text(self.conversation, rand::random(), "still there?").await;
+        let reply::Kind::Appended(entry) = reply else { panic!("{reply:?}") };
+        loop {
+            let next = tokio::time::timeout(PATIENCE, bob.next()).await.expect("an event in time");
+            if let server_frame::Kind::Event(event) = next
+                && let Some(event::Kind::Appended(appended)) = event.kind
+            {
+                assert_eq!(appended.entry, Some(entry));
+                return;
+            }
+        }
+    }
+
+    /// Sends these bytes as the first stream of a connection; gives how the server closed it.
+    pub(crate) async fn first_stream(&self, bytes: Vec<u8>, finish: bool) -> Closed {
+        let (_dialer, connection) =
+            connect(&self.alice, DialConfig::default()).await.expect("the server answers");
+        let stream = connection.open(skein_net::priority::Priority::Session).await;
+        let (mut sender, _receiver) = stream.expect("the first stream is allowed");
+        sender.bytes(bytes.into()).await.expect("the server takes a few bytes");
+        if finish {
+            sender.finish();
+        }
+        in_time(connection.closed()).await
+    }
+}
+
+/// Opens a stream on a session, sends these bytes and perhaps ends it; gives the error with which
+/// the server gives the stream up.
+pub(crate) async fn stream_error(session: &RawSession, bytes: Vec<u8>, finish: bool) -> Code {
+    let stream = session.connection.open(skein_net::priority::Priority::Bulk).await;
+    let (mut sender, mut receiver) = stream.expect("the session goes on");
+    sender.bytes(bytes.into()).await.expect("the server takes a few bytes");
+    if finish {
+        sender.finish();
+    }
+    abandoned(&mut receiver).await
+}
+
+/// The error with which the server gives the stream up.
+pub(crate) async fn abandoned(receiver: &mut Receiver) -> Code {
+    match in_time(receiver.frame::<pb::ServerFrame>()).await {
+        Err(StreamError::Abandoned(Some(code))) => code,
+        other => panic!("the server should have given the stream up, not {other:?}"),
+    }
+}
+
+/// The error with which the server refuses the request.
+pub(crate) async fn refused(session: &mut RawSession, kind: request::Kind) -> Code {
+    match in_time(session.request(kind)).await {
+        reply::Kind::Error(error) => code(&error),
+        other => panic!("this should have been refused: {other:?}"),
+    }
+}
+
+/// The error's name; it has a sentence, too.
+pub(crate) fn code(error: &pb::Error) -> Code {
+    assert!(!error.message.is_empty(), "{error:?}");
+    Code::from_number(error.code).expect("the specification names it")
+}
+
+/// The hello of `token`, as a frame.
+pub(crate) fn hello(token: &str, cursors: Vec<pb::Cursor>) -> Vec<u8> {
+    let hello = pb::SessionOpen { token: token.to_owned(), cursors, client: "hostile".into() };
+    frame(open::Kind::Session(hello))
+}
+
+/// The first frame of a stream.
+pub(crate) fn frame(kind: open::Kind) -> Vec<u8> {
+    skein_wire::frame::encode(&pb::Open { kind: Some(kind) }).to_vec()
+}
+
+/// Fails instead of waiting for ever.
+pub(crate) async fn in_time<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, work).await.expect("an answer in time")
+}
