@@ -76,6 +76,7 @@ fn the_world_is_hostile_enough() {
         ("rejected", total.rejected),
         ("repeated", total.repeated),
         ("lost connections", total.lost),
+        ("silenced connections", total.silenced),
         ("server crashes", total.server_crashes),
         ("client crashes", total.client_crashes),
         ("kicked", total.kicked),

@@ -7,6 +7,7 @@ pub(crate) struct Counts {
     pub(crate) rejected: u64,
     pub(crate) repeated: u64,
     pub(crate) lost: u64,
+    pub(crate) silenced: u64,
     pub(crate) server_crashes: u64,
     pub(crate) client_crashes: u64,
     pub(crate) kicked: u64,
@@ -21,6 +22,7 @@ impl Counts {
         self.rejected += other.rejected;
         self.repeated += other.repeated;
         self.lost += other.lost;
+        self.silenced += other.silenced;
         self.server_crashes += other.server_crashes;
         self.client_crashes += other.client_crashes;
         self.kicked += other.kicked;

@@ -10,6 +10,9 @@ use skein_core::{
 use super::{Happening, MISCHIEF_MS, World};
 use crate::client::{ClientId, DELAYS_MS};
 
+/// How long a connection lives on without a packet.
+const IDLE_TIMEOUT_MS: u64 = 60_000;
+
 impl World {
     /// Cuts a client's connection at both ends; tells the client why after a while, if at all.
     pub(super) fn cut(&mut self, client: ClientId, reason: Option<CloseReason>) {
@@ -20,6 +23,17 @@ impl World {
             let delay = self.random.within(DELAYS_MS);
             self.after(delay, Happening::Closed { client, generation, reason });
         }
+    }
+
+    /// The path eats every packet. The client learns of it by its own timeouts: that of an answer
+    /// that does not come, or at last that of the connection.
+    fn cut_silently(&mut self, client: ClientId) {
+        let Some(conn) = self.clients[client].conn else { return };
+        self.counts.silenced += 1;
+        self.server.sessions.remove(&conn);
+        let generation = self.clients[client].generation;
+        let reason = CloseReason::Lost;
+        self.after(IDLE_TIMEOUT_MS, Happening::Closed { client, generation, reason });
     }
 
     pub(super) fn kill_client(&mut self, client: ClientId) {
@@ -60,6 +74,7 @@ impl World {
             71..73 if self.server_up => self.crash_server(),
             73..76 if self.server_up => self.befriend(),
             76 if self.random.one_in(2) => self.kick(client),
+            79 => self.cut_silently(client),
             77..79 => {
                 return self.drive(client, |session, _| session.nudge());
             }
@@ -80,6 +95,9 @@ impl World {
         // Somebody has to be left to talk to.
         let others = self.clients.iter().filter(|client| !client.kicked).count();
         let Some(conn) = self.clients[client].conn.filter(|_| others > 2) else { return };
+        if !self.server.sessions.contains_key(&conn) {
+            return;
+        }
         debug_assert_eq!(self.server.sessions[&conn].client, client);
         self.counts.kicked += 1;
         let message = "logged in elsewhere".to_owned();
