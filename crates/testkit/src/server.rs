@@ -81,6 +81,12 @@ impl Server {
         self.await_ready();
     }
 
+    /// As [`restart`](Self::restart), with another configuration.
+    pub fn restart_with(&mut self, config: &str) {
+        config.clone_into(&mut self.config);
+        self.restart();
+    }
+
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         let status = Command::new("kill").arg(self.child.id().to_string()).status();

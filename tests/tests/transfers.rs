@@ -1,0 +1,219 @@
+//! Files with the command line client: bit for bit, thumbnails, and continuing where they stopped.
+
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use image::{ImageFormat, ImageReader, Rgb, RgbImage};
+use sha2::{Digest, Sha256};
+use skein_testkit::{
+    PATIENCE,
+    cli::Cli,
+    relay::{Relay, Weather},
+    server::Server,
+    transfer::Synthetic,
+};
+
+const MIB: u64 = 1024 * 1024;
+/// Bytes that a kill may cost.
+const AGAIN_BYTES_MAX: u64 = 2 * MIB;
+
+fn pair(server: &Server) -> (Cli, Cli) {
+    let alice = Cli::registered(server.http(), "alice");
+    let bob = Cli::registered(server.http(), "bob");
+    alice.json(&["add", "bob"]);
+    bob.json(&["accept", "alice"]);
+    (alice, bob)
+}
+
+fn sha256(path: &Path) -> Vec<u8> {
+    let mut file = fs::File::open(path).expect("the file is there");
+    let mut hasher = Sha256::new();
+    std::io::copy(&mut file, &mut hasher).expect("the file can be read");
+    hasher.finalize().to_vec()
+}
+
+fn write_synthetic(path: &Path, size: u64) {
+    use std::io::Write;
+    let file = Synthetic::new(size, 7);
+    let mut out = fs::File::create(path).expect("the folder is ours");
+    let mut at = 0;
+    while at < size {
+        let piece = file.piece(at, size - at);
+        out.write_all(&piece).expect("the disk has room");
+        at += piece.len() as u64;
+    }
+}
+
+/// How far the server has the only upload under way durably.
+fn durable(server: &Server) -> u64 {
+    let store = rusqlite::Connection::open(server.data().join("skein.db")).expect("the store");
+    store.busy_timeout(PATIENCE).expect("a timeout");
+    let durable =
+        store.query_row("SELECT max(durable) FROM uploads", [], |row| row.get::<_, Option<i64>>(0));
+    u64::try_from(durable.expect("the store can be read").unwrap_or(0)).expect("an offset")
+}
+
+fn await_durable(server: &Server, at_least: u64) {
+    let deadline = Instant::now() + PATIENCE;
+    while durable(server) < at_least {
+        assert!(Instant::now() < deadline, "the upload does not get on");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn signal(process: u32, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &process.to_string()]).status();
+    assert!(status.expect("kill(1) is there").success());
+}
+
+/// How far a process has read the file, by its open descriptors (proc(5), fdinfo).
+fn read_position(process: u32, path: &Path) -> u64 {
+    let path = fs::canonicalize(path).expect("the file is there");
+    let descriptors = fs::read_dir(format!("/proc/{process}/fd")).expect("the process is ours");
+    let positions = descriptors.filter_map(|descriptor| {
+        let descriptor = descriptor.ok()?;
+        (fs::read_link(descriptor.path()).ok()? == path).then_some(())?;
+        let number = descriptor.file_name().into_string().ok()?;
+        let info = fs::read_to_string(format!("/proc/{process}/fdinfo/{number}")).ok()?;
+        info.lines().find_map(|line| line.strip_prefix("pos:")?.trim().parse().ok())
+    });
+    positions.max().expect("the client has the file open")
+}
+
+#[test]
+fn a_photo_arrives_bit_for_bit_with_its_thumbnail() {
+    let server = Server::start();
+    let (alice, bob) = pair(&server);
+    let photo = alice.path("photo.jpg");
+    RgbImage::from_fn(1600, 1200, |x, y| Rgb([(x / 7) as u8, (y / 5) as u8, ((x ^ y) / 9) as u8]))
+        .save_with_format(&photo, ImageFormat::Jpeg)
+        .expect("a real JPEG");
+    let sent = alice.json(&["send", "bob", "--file", "photo.jpg"]);
+    assert_eq!(sent[0]["seq"], 1);
+
+    let log = bob.json(&["log", "alice"]);
+    let file = &log[0]["file"];
+    assert_eq!((&log[0]["kind"], &file["media_type"]), (&"picture".into(), &"image/jpeg".into()));
+    assert_eq!((&file["width"], &file["height"]), (&1600.into(), &1200.into()));
+    assert_eq!(file["size"], fs::metadata(&photo).expect("there").len());
+    let hash = blake3::hash(&fs::read(&photo).expect("there")).to_hex().to_string();
+    assert_eq!(file["blake3"], hash);
+
+    bob.json(&["get", "alice", "1"]);
+    assert_eq!(sha256(&bob.path("photo.jpg")), sha256(&photo));
+    let exists = bob.run(&["get", "alice", "1"]).failure(1);
+    assert!(exists.stderr.contains("exists"), "{exists:?}");
+
+    let small = bob.path("small.jpg");
+    let deadline = Instant::now() + PATIENCE;
+    while !bob.run(&["get", "alice", "1", "--thumbnail", "-o", "small.jpg"]).status.success() {
+        assert!(Instant::now() < deadline, "no thumbnail");
+    }
+    let reader = ImageReader::open(&small).expect("there").with_guessed_format().expect("readable");
+    assert_eq!(reader.format(), Some(ImageFormat::Jpeg));
+    assert_eq!(reader.into_dimensions().expect("a JPEG"), (320, 240));
+}
+
+#[test]
+fn an_upload_survives_two_kills_of_the_client_and_one_of_the_server() {
+    let mut server = Server::start();
+    let (alice, bob) = pair(&server);
+    let file = alice.path("big.bin");
+    write_synthetic(&file, 300 * MIB);
+    let command = ["send", "bob", "--file", "big.bin"];
+
+    let mut again = Vec::new();
+    for (at_mib, kill_server) in [(60, false), (120, true), (200, false)] {
+        let mut client = alice.start(&command);
+        await_durable(&server, at_mib * MIB);
+        signal(client.id(), "STOP");
+        let read = read_position(client.id(), &file);
+        if kill_server {
+            server.kill();
+            again.push(read - durable(&server));
+            server.restart();
+            signal(client.id(), "CONT");
+            // The same process goes on by itself.
+            await_durable(&server, (at_mib + 40) * MIB);
+        } else {
+            again.push(read - durable(&server));
+        }
+        client.kill();
+    }
+    println!("bytes sent again after each kill: {again:?}");
+    assert!(again.iter().all(|bytes| *bytes <= AGAIN_BYTES_MAX), "{again:?}");
+
+    let sent = alice.json(&command);
+    let resumed = sent[0]["resumed_from"].as_u64().expect("a number");
+    assert!(resumed >= 200 * MIB, "it went on at {resumed}");
+    bob.json(&["get", "alice", "1", "-o", "copy.bin"]);
+    assert_eq!(sha256(&bob.path("copy.bin")), sha256(&file));
+    assert_eq!(alice.json(&["log", "bob"]).len(), 1, "one message, however often it was sent");
+}
+
+#[test]
+fn a_download_continues_after_its_client_was_killed() {
+    let server = Server::start();
+    let (alice, bob) = pair(&server);
+    let file = alice.path("big.bin");
+    write_synthetic(&file, 200 * MIB);
+    alice.json(&["send", "bob", "--file", "big.bin"]);
+
+    let mut client = bob.start(&["get", "alice", "1", "-o", "copy.bin"]);
+    let part = bob.path("copy.bin.part");
+    let deadline = Instant::now() + PATIENCE;
+    while fs::metadata(&part).map_or(0, |data| data.len()) < 20 * MIB {
+        assert!(Instant::now() < deadline, "the download does not get on");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    client.kill();
+    let had = fs::metadata(&part).expect("what came stays").len();
+    assert!(had < 200 * MIB, "killed too late to show anything");
+    let got = bob.json(&["get", "alice", "1", "-o", "copy.bin"]);
+    let resumed = got[0]["resumed_from"].as_u64().expect("a number");
+    assert!(resumed > 0 && resumed <= had, "resumed from {resumed} of {had}");
+    assert_eq!(sha256(&bob.path("copy.bin")), sha256(&file));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_goes_on_through_cuts_loss_and_another_address() {
+    let mut server = Server::start();
+    let relay = Relay::start(server.quic()).await.expect("a relay");
+    server.kill();
+    server.restart_with(&format!("[chat]\nadvertise = \"{}\"\n", relay.address()));
+    let (alice, bob) = pair(&server);
+    let file = alice.path("walk.bin");
+    write_synthetic(&file, 12 * MIB);
+    let bad = Weather { delay: Duration::from_millis(5), loss: 0.01, ..Weather::default() };
+    relay.set(bad);
+
+    let client = alice.start(&["send", "bob", "--file", "walk.bin"]);
+    for at_mib in [2, 6] {
+        await_durable(&server, at_mib * MIB);
+        relay.set(Weather { cut: true, ..bad });
+        // A walk out of the door: nothing for a while, then another address.
+        tokio::time::sleep(Duration::from_millis(800)).await;
+        relay.rebind();
+        relay.set(bad);
+    }
+    let sent = client.find(|object| object["seq"].is_u64());
+    assert_eq!(sent["resumed_from"], 0, "one stream, which never noticed");
+    relay.set(Weather::default());
+    bob.json(&["get", "alice", "1", "-o", "copy.bin"]);
+    assert_eq!(sha256(&bob.path("copy.bin")), sha256(&file));
+}
+
+#[test]
+fn someone_elses_file_cannot_be_fetched() {
+    let server = Server::start();
+    let (alice, _bob) = pair(&server);
+    let eve = Cli::registered(server.http(), "eve");
+    fs::write(alice.path("secret.txt"), "for bob").expect("the folder is ours");
+    alice.json(&["send", "bob", "--file", "secret.txt"]);
+    eve.run(&["get", "alice", "1"]).failure(1);
+    eve.run(&["log", "alice"]).failure(1);
+}
