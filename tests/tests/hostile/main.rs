@@ -4,5 +4,6 @@
 mod entries;
 
 mod scene;
+mod transfers;
 
 mod wire;
