@@ -16,7 +16,7 @@ use thiserror::Error;
 /// What every variable of the server begins with.
 const PREFIX: &str = "SKEIN_";
 /// Variables with that beginning that belong to the client or to the tests.
-const NOT_OURS: &[&str] = &["config", "home", "server", "seed", "seeds"];
+const NOT_OURS: &[&str] = &["config", "home", "log", "server", "seed", "seeds", "write_vectors"];
 
 /// A configuration that is not accepted: where, which key, and what would be.
 #[derive(Debug, Error, PartialEq, Eq)]
