@@ -7,10 +7,10 @@
 //! cargo run -p skein-client --example echo_bot -- bot
 //! ```
 //!
-//! It may be stopped and started: what was written to it meanwhile is answered then, because entries
-//! arrive once and in order, and an answer is in the durable outbox before the next entry is read.
-//! A bot that must answer even when it is killed between the two keeps its own place in the log, and
-//! reads on from there with `Client::log`.
+//! It may be stopped and started: what was written to it meanwhile is answered then, because
+//! entries arrive once and in order, and an answer is in the durable outbox before the next entry
+//! is read. A bot that must answer even when it is killed between the two keeps its own place in
+//! the log, and reads on from there with `Client::log`.
 
 use std::{env, path::PathBuf};
 

@@ -117,7 +117,7 @@ impl Client {
         Gate::new(server)?.reset_password(email, code, password).await
     }
 
-    /// Logs in on this home, which becomes a device of the account, called `device_name` in its list.
+    /// Logs in on this home, which becomes a device of the account, called `device_name`.
     ///
     /// # Errors
     /// If the server cannot be reached or refuses; [`Error::HomeTaken`] if the home holds unsent

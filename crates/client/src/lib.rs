@@ -2,7 +2,8 @@
 //!
 //! A [`Client`] lives in a *home*, a folder that keeps who is logged in, what was written and not
 //! sent yet, and the logs as far as they were read. Whatever happens to the process or the network,
-//! what [`Client::send_text`] has returned for is sent once, and each entry is shown once, in order.
+//! what [`Client::send_text`] has returned for is sent once, and each entry is shown once, in
+//! order.
 //!
 //! ```no_run
 //! use skein_client::{Client, DeviceName, Event, Text, Username};
@@ -33,8 +34,8 @@
 //! `examples/echo_bot.rs` is a whole program. Transfers ([`Client::send_file`],
 //! [`Client::download`]) continue where they stopped, also in another process.
 //!
-//! What this crate refuses: to show its transport or its wire format. What it offers in its own face
-//! are the words of the domain, which it re-exports.
+//! What this crate refuses: to show its transport or its wire format. What it offers in its own
+//! face are the words of the domain, which it re-exports.
 
 mod client;
 mod driver;

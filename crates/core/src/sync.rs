@@ -1,4 +1,5 @@
-//! How a client follows its logs and gets its messages into them, over connections that come and go.
+//! How a client follows its logs and gets its messages into them, over connections that come and
+//! go.
 //!
 //! Read [`Session`] first: it is the machine that a shell drives. It owns an [`Outbox`] (what is on
 //! its way up) and one [`Timeline`] a log (what comes down). The shell calls `handle_*` with what

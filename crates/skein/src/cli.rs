@@ -131,8 +131,8 @@ pub(crate) fn text(words: &[String]) -> Result<Text, Failure> {
     Text::parse(words.join(" ")).map_err(|bad| Failure::Usage(bad.to_string()))
 }
 
-/// What to call a file here that someone else has named `name`, with `suffix` behind it. A name that
-/// would hide the file or look like an option gets something before it.
+/// What to call a file here that someone else has named `name`, with `suffix` behind it. A name
+/// that would hide the file or look like an option gets something before it.
 pub(crate) fn local_name(name: &FileName, suffix: &str) -> PathBuf {
     let before = if name.as_str().starts_with(['.', '-']) { "_" } else { "" };
     let changed = FileName::parse(format!("{before}{name}{suffix}"));

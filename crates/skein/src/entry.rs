@@ -33,7 +33,7 @@ impl<'a> Names<'a> {
         Ok(known.map_or_else(|| format!("account {account}"), |person| person.name.to_string()))
     }
 
-    /// Who an entry is from or about, and the entry as a line for people and an object for programs.
+    /// An entry as a line for people and as an object for programs.
     pub(crate) async fn show(&self, log: LogId, entry: &Entry) -> Result<(String, Value), Failure> {
         let author = self.of(entry.author).await?;
         let with = match log {
@@ -96,8 +96,12 @@ fn contact_sentence(step: &ContactStep) -> String {
 }
 
 fn object(log: LogId, entry: &Entry, author: &str, with: Option<&str>) -> Value {
+    let kind = match log {
+        LogId::Personal(_) => "personal",
+        LogId::Conversation(_) => "conversation",
+    };
     let mut object = json!({
-        "log": match log { LogId::Personal(_) => "personal", LogId::Conversation(_) => "conversation" },
+        "log": kind,
         "seq": entry.seq.0,
         "id": entry.id.to_string(),
         "author": entry.author.0,

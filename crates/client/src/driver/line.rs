@@ -23,7 +23,8 @@ use crate::{Error, gate::Gate};
 
 /// News that wait for the driver. While it is busy, the server waits.
 pub(super) const NEWS_MAX: usize = 64;
-/// Requests that wait to be written: all that may be without an answer, so that there is always room.
+/// Requests that wait to be written: all that may be without an answer, so that there is always
+/// room.
 const REQUESTS_MAX: usize = APPENDS_IN_FLIGHT_MAX + READS_IN_FLIGHT_MAX + ASKED_MAX;
 /// How long a node may take before the gate is asked whether there is another. A node that was
 /// restarted on another port does not answer at all.
@@ -137,8 +138,8 @@ impl Plan {
         Ok(self.ask().await?.unwrap_or_else(|| node.clone()))
     }
 
-    /// Asks the gate for a node. A gate that does not answer is no reason not to try the last one; a
-    /// gate that does not know the token is.
+    /// Asks the gate for a node. A gate that does not answer is no reason not to try the last one;
+    /// a gate that does not know the token is.
     async fn ask(&self) -> Result<Option<ChatNode>, (CloseReason, String)> {
         match self.gate.chat(&self.token).await {
             Ok(node) => Ok(Some(node)),

@@ -18,7 +18,8 @@ const STEPS: &[&str] = &["
         draft    BLOB NOT NULL
     ) STRICT;
 
-    -- How far each log is here: all entries after `floor` up to `cursor`. Log 0 is the personal log.
+    -- How far each log is here: all entries after `floor` up to `cursor`. Log 0 is the
+    -- personal log.
     CREATE TABLE logs (
         log    INTEGER PRIMARY KEY,
         floor  INTEGER NOT NULL,

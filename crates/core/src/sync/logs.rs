@@ -11,7 +11,8 @@ use crate::{
 /// Pages asked for at a time, over all logs.
 pub const READS_IN_FLIGHT_MAX: usize = 8;
 
-/// The timelines of one account. The session and this agree on what is applied; only the shell stores.
+/// The timelines of one account. The session and this agree on what is applied; only the shell
+/// stores.
 #[derive(Debug)]
 pub(super) struct Logs {
     account: AccountId,

@@ -1,4 +1,5 @@
-//! The session of one device: connects, stays connected, sends what waits and reads what is missing.
+//! The session of one device: connects, stays connected, sends what waits and reads what is
+//! missing.
 
 mod effect;
 #[cfg(test)]

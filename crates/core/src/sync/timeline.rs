@@ -4,8 +4,8 @@ use crate::{entry::Entry, id::Seq, limit::PAGE_ENTRIES_MAX};
 
 /// How far one log has been applied, and what is missing.
 ///
-/// It holds no entries: one that comes out of order only tells that there is more, and is read again
-/// with the page that closes the gap. So a timeline costs the same whatever a server sends.
+/// It holds no entries: one that comes out of order only tells that there is more, and is read
+/// again with the page that closes the gap. So a timeline costs the same whatever a server sends.
 #[derive(Debug, Clone)]
 pub struct Timeline {
     applied: Seq,

@@ -29,7 +29,12 @@ impl Add {
         let conversation = conversation.map(|id| id.0);
         context.output.line(
             &sentence,
-            &json!({ "account": person.id.0, "name": name, "state": state, "conversation": conversation }),
+            &json!({
+                "account": person.id.0,
+                "name": name,
+                "state": state,
+                "conversation": conversation,
+            }),
         )
     }
 }

@@ -50,7 +50,12 @@ async fn show(context: &Context, names: &Names<'_>, event: Event) -> Result<(), 
             let presence = if online { "online" } else { "offline" };
             output.line(
                 &format!("{name} is {presence}"),
-                &json!({ "event": "presence", "account": account.0, "name": name, "online": online }),
+                &json!({
+                    "event": "presence",
+                    "account": account.0,
+                    "name": name,
+                    "online": online,
+                }),
             )
         }
         Event::Sent { id, conversation, seq } => output.line(

@@ -16,7 +16,12 @@ impl Whoami {
         let (id, name) = (account.id.0, account.name.as_str());
         context.output.line(
             &format!("{name} at {server}"),
-            &json!({ "account": id, "name": name, "device_name": device.as_str(), "server": server }),
+            &json!({
+                "account": id,
+                "name": name,
+                "device_name": device.as_str(),
+                "server": server,
+            }),
         )
     }
 }

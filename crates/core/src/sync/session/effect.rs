@@ -28,7 +28,8 @@ pub struct Start {
 pub enum Effect {
     /// Make a connection; answer with `handle_dialed` or `handle_closed`.
     Dial {
-        /// The node cannot be reached or is going away: ask the gate for a chat node before dialing.
+        /// The node cannot be reached or is going away: ask the gate for a chat node before
+        /// dialing.
         ask_again: bool,
     },
     /// Open the session stream with these cursors.
