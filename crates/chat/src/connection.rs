@@ -139,12 +139,16 @@ impl Service {
         let open = opening.await??.and_then(|open| open.kind);
         match open {
             Some(Kind::Upload(open)) => {
-                self.take_request(account)?;
+                if let Err(refusal) = self.take_request(account) {
+                    return crate::upload::refuse(refusal, sender, receiver).await;
+                }
                 let resource = &*self.resource;
                 crate::upload::serve(open, account, resource, config, sender, receiver).await
             }
             Some(Kind::Download(open)) => {
-                self.take_request(account)?;
+                if let Err(refusal) = self.take_request(account) {
+                    return crate::download::refuse(refusal, sender).await;
+                }
                 let (store, resource) = (&*self.answerer.store, &*self.resource);
                 crate::download::serve(open, account, store, resource, config, sender).await
             }

@@ -32,8 +32,13 @@ pub(crate) async fn serve(
             }
             Ok(())
         }
-        Err(refusal) => say(sender, Kind::Error(refusal.into())).await,
+        Err(refusal) => refuse(refusal, sender).await,
     }
+}
+
+/// Tells the client that nothing comes of the download.
+pub(crate) async fn refuse(refusal: Refusal, sender: &mut Sender) -> Result<(), Refusal> {
+    say(sender, Kind::Error(refusal.into())).await
 }
 
 async fn open_source(

@@ -31,11 +31,18 @@ pub(crate) async fn serve(
             let blob = blob.id.0.to_vec().into();
             say(sender, Kind::Complete(pb::UploadComplete { blob, width, height })).await
         }
-        Err(refusal) => {
-            receiver.stop(refusal.code);
-            say(sender, Kind::Error(refusal.into())).await
-        }
+        Err(refusal) => refuse(refusal, sender, receiver).await,
     }
+}
+
+/// Tells the client that nothing comes of the upload, or nothing more.
+pub(crate) async fn refuse(
+    refusal: Refusal,
+    sender: &mut Sender,
+    receiver: &mut Receiver,
+) -> Result<(), Refusal> {
+    receiver.stop(refusal.code);
+    say(sender, Kind::Error(refusal.into())).await
 }
 
 async fn receive(
