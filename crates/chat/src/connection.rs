@@ -85,7 +85,8 @@ impl Service {
                 "protocol: the first stream of a connection is the session stream",
             ));
         };
-        let session = Session::open(hello, connection, &mut sender, self.answerer.clone()).await?;
+        let (answerer, stall) = (self.answerer.clone(), self.config.stall_timeout());
+        let session = Session::open(hello, connection, &mut sender, answerer, stall).await?;
         Ok((session, sender, receiver))
     }
 
@@ -140,14 +141,14 @@ impl Service {
         match open {
             Some(Kind::Upload(open)) => {
                 if let Err(refusal) = self.take_request(account) {
-                    return crate::upload::refuse(refusal, sender, receiver).await;
+                    return crate::upload::refuse(refusal, config, sender, receiver).await;
                 }
                 let resource = &*self.resource;
                 crate::upload::serve(open, account, resource, config, sender, receiver).await
             }
             Some(Kind::Download(open)) => {
                 if let Err(refusal) = self.take_request(account) {
-                    return crate::download::refuse(refusal, sender).await;
+                    return crate::download::refuse(refusal, config, sender).await;
                 }
                 let (store, resource) = (&*self.answerer.store, &*self.resource);
                 crate::download::serve(open, account, store, resource, config, sender).await

@@ -26,19 +26,23 @@ pub(crate) async fn serve(
 ) -> Result<(), Refusal> {
     match open_source(open, account, store, resource, sender).await {
         Ok((header, mut source)) => {
-            say(sender, Kind::Header(header)).await?;
+            say(sender, config, Kind::Header(header)).await?;
             while let Some(bytes) = source.next().await? {
                 in_time(config.stall_timeout(), sender.bytes(bytes)).await??;
             }
             Ok(())
         }
-        Err(refusal) => refuse(refusal, sender).await,
+        Err(refusal) => refuse(refusal, config, sender).await,
     }
 }
 
 /// Tells the client that nothing comes of the download.
-pub(crate) async fn refuse(refusal: Refusal, sender: &mut Sender) -> Result<(), Refusal> {
-    say(sender, Kind::Error(refusal.into())).await
+pub(crate) async fn refuse(
+    refusal: Refusal,
+    config: &Config,
+    sender: &mut Sender,
+) -> Result<(), Refusal> {
+    say(sender, config, Kind::Error(refusal.into())).await
 }
 
 async fn open_source(
@@ -65,6 +69,7 @@ async fn open_source(
     Ok((header, opened.source))
 }
 
-async fn say(sender: &mut Sender, kind: Kind) -> Result<(), Refusal> {
-    Ok(sender.frame(&pb::DownloadStatus { kind: Some(kind) }).await?)
+async fn say(sender: &mut Sender, config: &Config, kind: Kind) -> Result<(), Refusal> {
+    let status = pb::DownloadStatus { kind: Some(kind) };
+    Ok(in_time(config.stall_timeout(), sender.frame(&status)).await??)
 }

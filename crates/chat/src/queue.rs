@@ -10,7 +10,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Frames that wait on one session.
 const QUEUE_FRAMES_MAX: usize = 256;
@@ -22,14 +22,23 @@ const QUEUE_BYTES_MAX: usize = 4 * skein_wire::frame::FRAME_BYTES_MAX;
 pub(crate) struct Queue {
     frames: mpsc::Sender<Waiting>,
     room: Arc<Semaphore>,
-    behind: Arc<AtomicBool>,
+    mark: Arc<Mark>,
 }
 
 /// The draining end.
 #[derive(Debug)]
 pub(crate) struct Drain {
     frames: mpsc::Receiver<Waiting>,
-    behind: Arc<AtomicBool>,
+    mark: Arc<Mark>,
+}
+
+/// Whether events were dropped that nobody has told the client about.
+#[derive(Debug, Default)]
+struct Mark {
+    behind: AtomicBool,
+    /// Wakes the draining end: room may be given back, and the queue be found empty, between the
+    /// moment when there was none for an event and the moment when the mark is set.
+    set: Notify,
 }
 
 /// A frame that waits, with the room it takes until it is dropped.
@@ -53,10 +62,10 @@ pub(crate) enum Next {
 /// An empty queue.
 pub(crate) fn queue() -> (Queue, Drain) {
     let (filling, draining) = mpsc::channel(QUEUE_FRAMES_MAX);
-    let behind = Arc::new(AtomicBool::new(false));
+    let mark = Arc::<Mark>::default();
     let room = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
-    let drain = Drain { frames: draining, behind: Arc::clone(&behind) };
-    (Queue { frames: filling, room, behind }, drain)
+    let drain = Drain { frames: draining, mark: Arc::clone(&mark) };
+    (Queue { frames: filling, room, mark }, drain)
 }
 
 impl Queue {
@@ -70,7 +79,7 @@ impl Queue {
     /// Puts in an event, or marks the session as behind.
     pub(crate) fn event(&self, frame: &Bytes) {
         // While the mark stands the heads have yet to be told, and they will cover this event.
-        if self.behind.load(Ordering::Acquire) {
+        if self.mark.behind.load(Ordering::Acquire) {
             return;
         }
         let room = Arc::clone(&self.room).try_acquire_many_owned(size(frame)).ok();
@@ -78,7 +87,8 @@ impl Queue {
             self.frames.try_send(Waiting { frame: frame.clone(), _room: room }).is_ok()
         });
         if !sent {
-            self.behind.store(true, Ordering::Release);
+            self.mark.behind.store(true, Ordering::Release);
+            self.mark.set.notify_one();
         }
     }
 }
@@ -86,17 +96,21 @@ impl Queue {
 impl Drain {
     /// What to send next, once there is something. Can be cancelled.
     pub(crate) async fn next(&mut self) -> Next {
-        match self.frames.try_recv() {
-            Ok(waiting) => return Next::Frame(waiting),
-            Err(mpsc::error::TryRecvError::Disconnected) => return Next::End,
-            Err(mpsc::error::TryRecvError::Empty) => {}
+        loop {
+            match self.frames.try_recv() {
+                Ok(waiting) => return Next::Frame(waiting),
+                Err(mpsc::error::TryRecvError::Disconnected) => return Next::End,
+                Err(mpsc::error::TryRecvError::Empty) => {}
+            }
+            if self.mark.behind.swap(false, Ordering::AcqRel) {
+                return Next::Behind;
+            }
+            tokio::select! {
+                biased;
+                next = self.frames.recv() => return next.map_or(Next::End, Next::Frame),
+                () = self.mark.set.notified() => {}
+            }
         }
-        // The mark is only set while frames wait or are being sent, so it cannot appear unnoticed
-        // while this waits for the next frame.
-        if self.behind.swap(false, Ordering::AcqRel) {
-            return Next::Behind;
-        }
-        self.frames.recv().await.map_or(Next::End, Next::Frame)
     }
 }
 
@@ -123,6 +137,20 @@ mod tests {
         assert!(matches!(drain.next().await, Next::Frame(_)));
         drop(queue);
         assert!(matches!(drain.next().await, Next::End));
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_frames_learns_of_dropped_events() {
+        let (queue, mut drain) = queue();
+        let large = Bytes::from(vec![0; QUEUE_BYTES_MAX]);
+        queue.event(&large);
+        let sending = drain.next().await;
+        // The queue is empty, and what it gave out still takes all the room.
+        let mut waiting = std::pin::pin!(drain.next());
+        assert!(futures::FutureExt::now_or_never(waiting.as_mut()).is_none());
+        queue.event(&large);
+        assert!(matches!(waiting.await, Next::Behind));
+        drop(sending);
     }
 
     #[tokio::test]

@@ -61,6 +61,7 @@ impl Session {
         connection: &Connection,
         sender: &mut Sender,
         answerer: Answerer,
+        stall: Duration,
     ) -> Result<Self, Refused> {
         if hello.cursors.len() > limit::CURSORS_MAX {
             return Err(Refused::new(CloseCode::Protocol, "the hello names too many logs"));
@@ -74,7 +75,7 @@ impl Session {
             entered.map_err(|refusal| Refused::new(CloseCode::Overloaded, &refusal.message))?;
         let account = identity.account.id;
         let place = Place { account, number, answerer };
-        match place.welcome(&identity, sender, &hash).await {
+        match place.welcome(&identity, sender, &hash, stall).await {
             Ok(logs) => {
                 if first {
                     place.answerer.hub.announce(account, true, &logs).await;
@@ -134,6 +135,7 @@ impl Place {
         identity: &Identity,
         sender: &mut Sender,
         hash: &[u8; 32],
+        stall: Duration,
     ) -> Result<Vec<LogId>, Refused> {
         let Answerer { hub, store, .. } = &self.answerer;
         let personal = LogId::Personal(self.account);
@@ -154,7 +156,11 @@ impl Place {
             heads: cursors(&heads),
             conversations: conversations.into_iter().map(Into::into).collect(),
         };
-        sender.frame(&welcome).await.map_err(|error| {
+        let sent = tokio::time::timeout(stall, sender.frame(&welcome)).await;
+        let sent = sent.map_err(|_| {
+            Refused::new(CloseCode::TimedOut, "timed_out: the client does not read the welcome")
+        })?;
+        sent.map_err(|error| {
             Refused::new(CloseCode::Internal, &format!("the welcome was not taken: {error}"))
         })?;
         Ok(logs)
@@ -261,7 +267,10 @@ async fn serve_requests(
             request = intake.next(), if under_way.len() < REQUESTS_MAX => {
                 match request {
                     Ok(Some(request)) => {
-                        under_way.push(serve_request(answerer, identity, &queue, request));
+                        // Out of tokio's budget, which would put off some of many requests and
+                        // not others: they are worked on in the order in which they came.
+                        let serving = serve_request(answerer, identity, &queue, request);
+                        under_way.push(tokio::task::unconstrained(serving));
                     }
                     Ok(None) => break (CloseCode::Normal, String::new()),
                     Err(StreamError::Closed(_)) => break (CloseCode::Normal, String::new()),

@@ -29,20 +29,22 @@ pub(crate) async fn serve(
         Ok(blob) => {
             let (width, height) = blob.dimensions.unwrap_or_default();
             let blob = blob.id.0.to_vec().into();
-            say(sender, Kind::Complete(pb::UploadComplete { blob, width, height })).await
+            let complete = pb::UploadComplete { blob, width, height };
+            say(sender, config, Kind::Complete(complete)).await
         }
-        Err(refusal) => refuse(refusal, sender, receiver).await,
+        Err(refusal) => refuse(refusal, config, sender, receiver).await,
     }
 }
 
 /// Tells the client that nothing comes of the upload, or nothing more.
 pub(crate) async fn refuse(
     refusal: Refusal,
+    config: &Config,
     sender: &mut Sender,
     receiver: &mut Receiver,
 ) -> Result<(), Refusal> {
     receiver.stop(refusal.code);
-    say(sender, Kind::Error(refusal.into())).await
+    say(sender, config, Kind::Error(refusal.into())).await
 }
 
 async fn receive(
@@ -63,7 +65,7 @@ async fn receive(
         received: offsets.received,
         durable: offsets.durable,
     };
-    say(sender, Kind::Ready(ready)).await?;
+    say(sender, config, Kind::Ready(ready)).await?;
     let begin = in_time(config.hello_timeout(), receiver.frame::<pb::UploadBegin>()).await??;
     let begin = begin.ok_or_else(|| Refusal::new(Code::Malformed, "no offset was named"))?;
     if begin.offset != offsets.received {
@@ -85,7 +87,7 @@ async fn store(
             return sink.finish().await;
         }
         let offsets = sink.write(piece).await?;
-        say(sender, Kind::Progress(offsets.into())).await?;
+        say(sender, config, Kind::Progress(offsets.into())).await?;
     }
 }
 
@@ -104,6 +106,8 @@ async fn next_piece(receiver: &mut Receiver) -> Result<Vec<Bytes>, Refusal> {
     Ok(piece)
 }
 
-async fn say(sender: &mut Sender, kind: Kind) -> Result<(), Refusal> {
-    Ok(sender.frame(&pb::UploadStatus { kind: Some(kind) }).await?)
+/// Tells the client, which must take it in time: the stream is not held for one that does not read.
+async fn say(sender: &mut Sender, config: &Config, kind: Kind) -> Result<(), Refusal> {
+    let status = pb::UploadStatus { kind: Some(kind) };
+    Ok(in_time(config.stall_timeout(), sender.frame(&status)).await??)
 }

@@ -3,6 +3,8 @@
 
 mod entries;
 
+mod pictures;
+mod pressure;
 mod scene;
 mod transfers;
 

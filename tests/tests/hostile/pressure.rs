@@ -1,0 +1,213 @@
+//! Clients that ask too fast, too often or in too great numbers, and one that never reads.
+
+use std::collections::VecDeque;
+
+use skein_core::refusal::Code;
+use skein_net::dial::{DialConfig, DialError};
+use skein_testkit::{
+    eventually,
+    memory::{peak_bytes, reset_peak},
+    raw::{RawSession, connect, random_id, text_draft},
+};
+use skein_wire::{
+    close::CloseCode,
+    pb::{self, download_status, event, open, reply, request, server_frame},
+};
+
+use crate::scene::{Scene, code, in_time};
+
+/// Bytes of text that bob is sent while he does not read.
+const FLOOD_BYTES: usize = 48 * 1024 * 1024;
+/// Bytes of one of those texts.
+const TEXT_BYTES: usize = 16 * 1024;
+/// What the flood may cost the server: bob's windows and queue, and what appends take on the way.
+/// Well below the flood, so that something that keeps it all is found.
+const FLOOD_COST_BYTES_MAX: u64 = 24 * 1024 * 1024;
+/// Appends that are sent ahead of their replies.
+const AHEAD: usize = 64;
+/// No limit for requests that a test would reach.
+const FAST: &str = "[chat]\nrequests_per_second = 1000000\nrequests_burst = 1000000\n";
+
+#[tokio::test]
+async fn a_fast_session_is_held_back_and_a_fast_opener_refused() {
+    let scene = Scene::start("[chat]\nrequests_per_second = 20\nrequests_burst = 20\n").await;
+    let mut alice = scene.alice().await;
+    // Requests wait, so that they stay in order; none is lost.
+    for id in 0..60_u8 {
+        alice.ask(request::Kind::Append(text_draft(scene.conversation, [id; 16], "x"))).await;
+    }
+    let mut next = 1;
+    while next <= 60 {
+        if let server_frame::Kind::Reply(reply) = in_time(alice.next()).await {
+            let Some(reply::Kind::Appended(entry)) = reply.kind else { panic!("{reply:?}") };
+            assert_eq!(entry.seq, next);
+            next += 1;
+        }
+    }
+    // Streams are refused, and told when to come back.
+    let limited = async {
+        loop {
+            let open = pb::DownloadOpen { blob: random_id(), ..pb::DownloadOpen::default() };
+            let (_sender, mut receiver) = alice.work(open::Kind::Download(open)).await;
+            let status = receiver.frame::<pb::DownloadStatus>().await.expect("a status");
+            let Some(download_status::Kind::Error(error)) = status.and_then(|status| status.kind)
+            else {
+                panic!("there is no such blob")
+            };
+            if code(&error) != Code::NotFound {
+                return error;
+            }
+        }
+    };
+    let error = in_time(limited).await;
+    assert_eq!(code(&error), Code::RateLimited);
+    assert!((1..=1_000).contains(&error.retry_after_ms), "{error:?}");
+    scene.still_serves().await;
+}
+
+#[tokio::test]
+async fn sessions_have_a_number() {
+    let scene = Scene::start("[chat]\naccount_sessions_max = 2\nsessions_max = 3\n").await;
+    let gone = |session: RawSession| session.connection.close(CloseCode::Normal, "bye");
+    // The sessions that made the two contacts have ended, or soon will have.
+    let open = async || RawSession::open(&scene.alice).await;
+    eventually("alice has room", async || match open().await {
+        Ok(session) => {
+            gone(session);
+            true
+        }
+        Err(_) => false,
+    })
+    .await;
+    let mut kept = Vec::new();
+    let closed = loop {
+        match open().await {
+            Ok(session) => kept.push(session),
+            Err(closed) => break closed,
+        }
+    };
+    assert!(kept.len() <= 2, "{} sessions", kept.len());
+    assert_eq!(closed.code, Some(CloseCode::Overloaded), "{closed}");
+    // The other accounts have what is left of the server, and no more.
+    let mut others = Vec::new();
+    let full = loop {
+        let login = scene.gate.newcomer(&format!("guest{}", others.len())).await;
+        match RawSession::open(&login).await {
+            Ok(session) => others.push(session),
+            Err(closed) => break closed,
+        }
+    };
+    assert_eq!(full.code, Some(CloseCode::Overloaded), "{full}");
+    assert!(kept.len() + others.len() <= 3);
+    kept.into_iter().chain(others).for_each(gone);
+    eventually("there is room again", async || match RawSession::open(&scene.bob).await {
+        Ok(session) => {
+            gone(session);
+            true
+        }
+        Err(_) => false,
+    })
+    .await;
+    scene.still_serves().await;
+}
+
+#[tokio::test]
+async fn connections_without_a_login_have_a_number() {
+    let scene = Scene::start("[chat]\nunproven_per_address_max = 2\n").await;
+    let mut silent = Vec::new();
+    let refused = loop {
+        match connect(&scene.alice, DialConfig::default()).await {
+            Ok(connected) => silent.push(connected),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, DialError::Unreachable { .. }), "{refused}");
+    assert_eq!(silent.len(), 2);
+    for (_, connection) in &silent {
+        connection.close(CloseCode::Normal, "bye");
+    }
+    eventually("the places are free again", async || {
+        connect(&scene.alice, DialConfig::default()).await.is_ok()
+    })
+    .await;
+    drop(silent);
+    scene.still_serves().await;
+}
+
+/// Sends bob the flood, which takes the seqs from `first` on; gives the last of them. However many
+/// appends are under way, they take effect and are answered in the order in which they were sent.
+async fn flood(alice: &mut RawSession, conversation: u64, first: u64) -> u64 {
+    let texts = FLOOD_BYTES / TEXT_BYTES;
+    let text = "x".repeat(TEXT_BYTES);
+    let mut expected = VecDeque::new();
+    let mut next = first;
+    let end = first + texts as u64;
+    while next < end || !expected.is_empty() {
+        if next < end && expected.len() < AHEAD {
+            let mut draft = text_draft(conversation, [0; 16], &text);
+            draft.id = random_id();
+            expected.push_back((alice.ask(request::Kind::Append(draft)).await, next));
+            next += 1;
+        } else if let server_frame::Kind::Reply(reply) = in_time(alice.next()).await {
+            let Some(reply::Kind::Appended(entry)) = reply.kind else { panic!("{reply:?}") };
+            assert_eq!(Some((reply.request, entry.seq)), expected.pop_front());
+        }
+    }
+    end - 1
+}
+
+#[tokio::test]
+async fn who_does_not_read_costs_little_and_is_told_what_is_missing() {
+    let mut scene = Scene::start(FAST).await;
+    // A fresh process: hashing passwords has left memory that would hide what the flood takes.
+    scene.server.kill();
+    scene.server.restart();
+    let mut alice = scene.alice().await;
+    let mut bob = RawSession::open(&scene.bob).await.expect("welcome");
+    let first = alice.send_text(scene.conversation, rand::random(), "here it comes").await;
+    assert!(matches!(first, reply::Kind::Appended(_)));
+    reset_peak(scene.server.id());
+    let before = peak_bytes(scene.server.id());
+    let last = flood(&mut alice, scene.conversation, 2).await;
+    let cost = peak_bytes(scene.server.id()) - before;
+    println!("{} MiB unread cost the server {} KiB", FLOOD_BYTES >> 20, cost / 1024);
+    assert!(cost <= FLOOD_COST_BYTES_MAX, "{cost} bytes");
+
+    // Now he reads: what waited, in order, and then up to where to read.
+    let mut seen = 0;
+    let head = loop {
+        let next = in_time(bob.next()).await;
+        let server_frame::Kind::Event(event) = next else { panic!("{next:?}") };
+        match event.kind {
+            Some(event::Kind::Appended(appended)) if appended.log == scene.conversation => {
+                let entry = appended.entry.expect("an entry");
+                assert_eq!(entry.seq, seen + 1, "in order and without a gap");
+                seen = entry.seq;
+            }
+            Some(event::Kind::Behind(heads)) => {
+                let of_log = heads.heads.iter().find(|head| head.log == scene.conversation);
+                break of_log.expect("the conversation has grown").seq;
+            }
+            _ => {}
+        }
+    };
+    assert_eq!(head, last);
+    assert!(seen < last, "bob has read all {last} entries though he did not read");
+    let read = pb::ReadLog { log: scene.conversation, after: seen, before: 0, limit: 0 };
+    let reply = in_time(bob.request(request::Kind::ReadLog(read))).await;
+    let reply::Kind::Page(page) = reply else { panic!("{reply:?}") };
+    assert_eq!(page.entries.first().map(|entry| entry.seq), Some(seen + 1));
+    scene.still_serves().await;
+}
+
+#[tokio::test]
+async fn who_does_not_read_for_long_is_let_go() {
+    let config = format!("{FAST}stall_timeout_seconds = 1\n");
+    let scene = Scene::start(&config).await;
+    let mut alice = scene.alice().await;
+    let bob = RawSession::open(&scene.bob).await.expect("welcome");
+    flood(&mut alice, scene.conversation, 1).await;
+    let closed = in_time(bob.connection.closed()).await;
+    assert_eq!(closed.code, Some(CloseCode::Behind), "{closed}");
+    scene.still_serves().await;
+}
