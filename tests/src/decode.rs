@@ -31,8 +31,11 @@ use skein_core::{
     contact::{Contact, ContactRequest, Conversation},
 };
 
+/// What must hold for any bytes.
+pub type Check = fn(&[u8]);
+
 /// Each check with the name of its fuzz target.
-pub const CHECKS: &[(&str, fn(&[u8]))] = &[
+pub const CHECKS: &[(&str, Check)] = &[
     ("frame_decoder", frame_decoder),
     ("first_frame", first_frame),
     ("server_frames", server_frames),

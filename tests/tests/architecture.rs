@@ -80,7 +80,7 @@ const SECRET_EXTENSIONS: &[&str] = &["pem", "key", "crt", "der", "p12", "pfx", "
 fn imports_point_downward_only() {
     let allowed: BTreeMap<_, _> = ALLOWED.iter().copied().collect();
     let packages = packages();
-    let ours: BTreeSet<_> = packages.iter().map(|package| name(package)).collect();
+    let ours: BTreeSet<_> = packages.iter().map(name).collect();
     for package in &packages {
         let may = allowed.get(name(package));
         let may = may.unwrap_or_else(|| panic!("say where {} stands", name(package)));

@@ -2,10 +2,9 @@
 //! still serves. One file a subject.
 
 mod entries;
-
+mod gate;
 mod pictures;
 mod pressure;
 mod scene;
 mod transfers;
-
 mod wire;
