@@ -41,7 +41,7 @@ fn mutate(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut StdRng) {
         1 => bytes.insert(at, random.random()),
         2 if at < bytes.len() => bytes[at] ^= 1 << random.random_range(0..8),
         3 if at < bytes.len() => {
-            bytes[at] = *[0, 1, 0x7f, 0x80, 0xff].choose(random).expect("five")
+            bytes[at] = *[0, 1, 0x7f, 0x80, 0xff].choose(random).expect("five");
         }
         _ => {
             let other = seeds.choose(random).expect("there are seeds");

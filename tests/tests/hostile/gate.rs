@@ -92,8 +92,8 @@ async fn code_in_mail(server: &Server, count: usize) -> String {
     eventually("the mail is in the folder", async || server.mails().len() >= count).await;
     let mails = server.mails();
     let mail = mails.last().expect("at least one");
-    let digits = mail.split(|c: char| !c.is_ascii_digit()).filter(|digits| digits.len() == 6);
-    digits.last().expect("six digits").to_owned()
+    let mut digits = mail.split(|c: char| !c.is_ascii_digit()).filter(|digits| digits.len() == 6);
+    digits.next_back().expect("six digits").to_owned()
 }
 
 /// A code that is not this one.
