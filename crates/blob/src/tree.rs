@@ -12,6 +12,7 @@ use blake3::{
     Hasher,
     hazmat::{self, ChainingValue, HasherExt, Mode},
 };
+use bytes::Bytes;
 use thiserror::Error;
 
 /// Bytes of one part: 1,024 chunks. An interrupted upload reads at most this much again.
@@ -21,6 +22,8 @@ const PART_BYTES_LOG2: u8 = 20;
 /// The first byte of a saved state. States outlive the process: a new layout gets a new number.
 const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 10;
+/// Bytes that are joined before they are hashed: enough chunks for every lane of a wide processor.
+const JOINED_BYTES: usize = 64 * 1024;
 const NO_FILE: [u8; 32] = [0; 32];
 
 /// A BLAKE3 under way.
@@ -83,6 +86,25 @@ impl TreeHasher {
             self.part.update(now);
             bytes = later;
         }
+    }
+
+    /// Takes the next bytes, which came in many small pieces. One by one, each the payload of a
+    /// packet, they would be hashed a block at a time; joined they are hashed many chunks at a
+    /// time, which is several times as fast and pays for the copy.
+    pub fn update_all(&mut self, pieces: &[Bytes]) {
+        let mut joined = Vec::with_capacity(JOINED_BYTES);
+        for piece in pieces {
+            if joined.len() + piece.len() > JOINED_BYTES {
+                self.update(&joined);
+                joined.clear();
+            }
+            if piece.len() > JOINED_BYTES {
+                self.update(piece);
+            } else {
+                joined.extend_from_slice(piece);
+            }
+        }
+        self.update(&joined);
     }
 
     /// The offset in bytes that [`save`](Self::save) would cover.
@@ -208,6 +230,31 @@ mod tests {
                 }
             }
             assert_eq!(hasher.finalize(), *blake3::hash(&bytes[..size]).as_bytes(), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn pieces_of_any_size_give_the_hash_of_the_whole() {
+        let bytes = Bytes::from(content(3 * PART + 777));
+        for seed in 1..=20 {
+            let mut dice = Dice(seed * 0x9E37_79B9);
+            let mut hasher = TreeHasher::new();
+            let mut rest = bytes.clone();
+            while !rest.is_empty() {
+                let mut pieces = Vec::new();
+                for _ in 0..dice.roll(200) {
+                    // Mostly packets; now and then nothing, or more than is joined.
+                    let size = match dice.roll(50) {
+                        0 => 0,
+                        1 => JOINED_BYTES + dice.roll(PART),
+                        2 => JOINED_BYTES,
+                        _ => 1 + dice.roll(1452),
+                    };
+                    pieces.push(rest.split_to(size.min(rest.len())));
+                }
+                hasher.update_all(&pieces);
+            }
+            assert_eq!(hasher.finalize(), *blake3::hash(&bytes).as_bytes(), "seed {seed}");
         }
     }
 

@@ -118,7 +118,7 @@ impl Opening {
         }
         let written = on_disk("append to an upload", move || {
             progress.file.append(&chunks)?;
-            chunks.iter().for_each(|chunk| progress.hasher.update(chunk));
+            progress.hasher.update_all(&chunks);
             Ok(progress)
         });
         let progress = written.await.map_err(ResourceError::into_refusal)?;
