@@ -6,9 +6,13 @@
 //! syncs it after each MiB, which is what durability costs by itself. A download is held against a
 //! stream of bytes from memory. The rounds of all of them take turns, so that a change of the
 //! machine's mood shows in each.
+//!
+//! One round more comes first, in which the bytes that come down are checked and nothing is
+//! measured: the receiver's hashing would cost as much as the transport.
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use skein_testkit::{
     gate::Gate,
     memory,
@@ -16,6 +20,7 @@ use skein_testkit::{
     server::Server,
     transfer::{Synthetic, download, upload},
 };
+use skein_wire::pb::{self, download_status, open};
 
 use crate::{
     arguments::Transfer,
@@ -54,7 +59,7 @@ struct Peaks {
 /// # Errors
 /// If bytes are missing or wrong, or a system could not be started.
 pub(crate) async fn run(load: &Transfer, report: &mut Report) -> Result<(), Failure> {
-    // As much as all rounds leave on the disk, where the default would refuse.
+    // As much as all rounds leave on the disk, and the first, which is not measured.
     let quota = load.bytes.saturating_mul(u64::from(load.rounds) + 1);
     let config = format!("[resource]\naccount_bytes_max = {quota}\n");
     let mut server = Server::with_config(&config);
@@ -69,6 +74,7 @@ pub(crate) async fn run(load: &Transfer, report: &mut Report) -> Result<(), Fail
 
     let file = Synthetic::new(load.bytes, SEED);
     let (mut rounds, mut peaks) = (Rounds::default(), Peaks::default());
+    check(&session, &file).await?;
     for _ in 0..load.rounds {
         rounds.discard.push(bulk.upload(&file, Fate::Discard).await?);
         rounds.persist.push(bulk.upload(&file, Fate::Persist).await?);
@@ -95,13 +101,36 @@ async fn round(
 
     let before = phase(server);
     let begun = Instant::now();
-    let downloaded = download(session, blob, 0).await;
+    let came = pull(session, blob).await?;
     rounds.download.push(begun.elapsed().as_secs_f64());
     peaks.download = peaks.download.max(server.peak_memory_bytes().saturating_sub(before));
-    match downloaded {
+    if came == file.size { Ok(()) } else { Err(Failure::WrongBytes("download")) }
+}
+
+/// Uploads the file, downloads it, and checks every byte.
+async fn check(session: &RawSession, file: &Synthetic) -> Result<(), Failure> {
+    let blob = upload(session, file).await;
+    match download(session, blob, 0).await {
         Ok((_, length, hash)) if length == file.size && hash == file.hash => Ok(()),
         Ok(_) | Err(_) => Err(Failure::WrongBytes("download")),
     }
+}
+
+/// Downloads a blob and only counts its bytes.
+async fn pull(session: &RawSession, blob: Bytes) -> Result<u64, Failure> {
+    let broken = |_| Failure::WrongBytes("download");
+    let wanted = pb::DownloadOpen { blob, offset: 0, length: 0, thumbnail: false };
+    let (mut sender, mut receiver) = session.work(open::Kind::Download(wanted)).await;
+    sender.finish();
+    let status = receiver.frame::<pb::DownloadStatus>().await.map_err(broken)?;
+    let Some(download_status::Kind::Header(_)) = status.and_then(|status| status.kind) else {
+        return Err(Failure::WrongBytes("download"));
+    };
+    let mut came = 0;
+    while let Some(bytes) = receiver.bytes(usize::MAX).await.map_err(broken)? {
+        came += bytes.len() as u64;
+    }
+    Ok(came)
 }
 
 /// Begins to watch the server's peak; gives what it holds now.
