@@ -169,10 +169,10 @@ impl Hub {
         }
     }
 
-    /// Takes a session out, with everything that was kept for it. Whether it was the account's last
-    /// here, and the conversations that should hear of that.
-    pub(crate) async fn leave(&self, number: SessionNumber) -> Option<(AccountId, Vec<LogId>)> {
-        let (account, last, logs, idle) = {
+    /// Takes a session out, with everything that was kept for it. Its account, if this was its last
+    /// session here.
+    pub(crate) async fn leave(&self, number: SessionNumber) -> Option<AccountId> {
+        let (account, last, idle) = {
             let mut state = self.state();
             let live = state.sessions.remove(&number)?;
             let mut idle = Vec::new();
@@ -192,20 +192,28 @@ impl Hub {
                 state.accounts.remove(&live.account);
                 idle.push(Topic::Account(live.account));
             }
-            (live.account, last, live.logs, idle)
+            (live.account, last, idle)
         };
         for topic in idle {
             self.unwatch(topic).await;
         }
-        last.then(|| (account, logs.into_iter().collect()))
+        last.then_some(account)
     }
 
-    /// Tells the conversations of an account that it came or went.
-    pub(crate) async fn announce(&self, account: AccountId, online: bool, logs: &[LogId]) {
-        for log in logs {
-            if matches!(log, LogId::Conversation(_)) {
-                self.hints.publish(Topic::Log(*log), Hint::Presence { account, online }).await;
+    /// Tells the contacts of an account that it came or went. Whoever was removed shares a
+    /// conversation with it still, and learns nothing.
+    pub(crate) async fn announce(&self, account: AccountId, online: bool) {
+        let contacts = match self.store.contacts(account).await {
+            Ok(contacts) => contacts,
+            Err(error) => {
+                let refusal = error.into_refusal();
+                tracing::warn!(error.code = %refusal.code, "could not tell who is online");
+                return;
             }
+        };
+        for contact in contacts {
+            let topic = Topic::Log(LogId::Conversation(contact.conversation));
+            self.hints.publish(topic, Hint::Presence { account, online }).await;
         }
     }
 

@@ -76,9 +76,9 @@ impl Session {
         let account = identity.account.id;
         let place = Place { account, number, answerer };
         match place.welcome(&identity, sender, &hash, stall).await {
-            Ok(logs) => {
+            Ok(()) => {
                 if first {
-                    place.answerer.hub.announce(account, true, &logs).await;
+                    place.answerer.hub.announce(account, true).await;
                 }
                 Ok(Self { identity, place, queue, drain })
             }
@@ -129,14 +129,14 @@ impl Session {
 
 impl Place {
     /// Follows the account's logs and tells their heads, in this order, so that nothing appended in
-    /// between is missed. Answers the logs.
+    /// between is missed.
     async fn welcome(
         &self,
         identity: &Identity,
         sender: &mut Sender,
         hash: &[u8; 32],
         stall: Duration,
-    ) -> Result<Vec<LogId>, Refused> {
+    ) -> Result<(), Refused> {
         let Answerer { hub, store, .. } = &self.answerer;
         let personal = LogId::Personal(self.account);
         hub.follow(self.number, &[personal]).await;
@@ -162,8 +162,7 @@ impl Place {
         })?;
         sent.map_err(|error| {
             Refused::new(CloseCode::Internal, &format!("the welcome was not taken: {error}"))
-        })?;
-        Ok(logs)
+        })
     }
 
     /// Sends what waits, until nothing will wait any more. Returns why it ended.
@@ -210,8 +209,8 @@ impl Place {
     /// Gives back everything that was kept for the session.
     async fn leave(&self) {
         let hub = &self.answerer.hub;
-        if let Some((account, logs)) = hub.leave(self.number).await {
-            hub.announce(account, false, &logs).await;
+        if let Some(account) = hub.leave(self.number).await {
+            hub.announce(account, false).await;
         }
     }
 }

@@ -3,12 +3,16 @@
 use bytes::Bytes;
 use skein_core::{limit, refusal::Code};
 use skein_testkit::{
-    raw::{random_id, text_draft},
+    gate::befriend,
+    raw::{RawSession, random_id, text_draft},
     transfer::{Synthetic, download, upload},
 };
-use skein_wire::pb::{self, draft, reply, request};
+use skein_wire::{
+    close::CloseCode,
+    pb::{self, draft, event, reply, request, server_frame},
+};
 
-use crate::scene::{Scene, code, refused};
+use crate::scene::{Scene, code, in_time, refused};
 
 /// Numbers at which arithmetic goes wrong, and where no conversation or account is.
 const NUMBERS: [u64; 5] = [0, 999, i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX];
@@ -81,10 +85,10 @@ async fn an_entry_id_is_for_one_entry() {
     assert_eq!(refused(&mut alice, other).await, Code::EntryConflict);
     // From another device, too: the id is the account's.
     let laptop = scene.gate.login("alice").await;
-    let mut laptop = skein_testkit::raw::RawSession::open(&laptop).await.expect("welcome");
+    let mut laptop = RawSession::open(&laptop).await.expect("welcome");
     assert_eq!(laptop.send_text(scene.conversation, [1; 16], "one").await, first);
     // And nobody else's: bob may draw the same.
-    let mut bob = skein_testkit::raw::RawSession::open(&scene.bob).await.expect("welcome");
+    let mut bob = RawSession::open(&scene.bob).await.expect("welcome");
     let of_bob = bob.send_text(scene.conversation, [1; 16], "mine").await;
     assert!(matches!(of_bob, reply::Kind::Appended(entry) if entry.seq == 2));
     for bytes in [0, 15, 17, 1000] {
@@ -121,7 +125,7 @@ async fn what_is_not_yours_does_not_exist() {
             assert_eq!(refused(&mut alice, leak).await, Code::NotFound);
         }
     }
-    let mut bob = skein_testkit::raw::RawSession::open(&scene.bob).await.expect("welcome");
+    let mut bob = RawSession::open(&scene.bob).await.expect("welcome");
     let (header, length, _) = download(&bob, blob, 0).await.expect("it was sent to bob");
     assert_eq!((header.size, length), (100, 100));
     assert!(matches!(bob.request(read(scene.conversation, 0, 0)).await, reply::Kind::Page(_)));
@@ -199,4 +203,39 @@ async fn people_are_asked_in_form() {
     assert!(matches!(alice.request(read(scene.conversation, 0, 0)).await, reply::Kind::Page(_)));
     let list = request::Kind::ListContacts(pb::ListContacts {});
     assert!(matches!(mallory.request(list).await, reply::Kind::Contacts(_)));
+}
+
+#[tokio::test]
+async fn who_was_removed_does_not_learn_who_is_online() {
+    let scene = Scene::start("").await;
+    let mut bob = RawSession::open(&scene.bob).await.expect("welcome");
+    let mut carol = scene.stranger().await;
+    let with_carol = befriend(&mut carol, &mut bob).await;
+    let mut alice = scene.alice().await;
+    let remove = pb::AnswerContact { account: scene.bob.account, id: random_id() };
+    let removed = alice.request(request::Kind::RemoveContact(remove)).await;
+    assert!(matches!(removed, reply::Kind::Step(_)), "{removed:?}");
+    let list = || request::Kind::ListContacts(pb::ListContacts {});
+    let contacts = bob.request(list()).await;
+    assert!(matches!(&contacts, reply::Kind::Contacts(all) if all.contacts.len() == 1));
+    bob.events.clear();
+
+    // Alice goes and comes, twice, and carol writes after that.
+    for _ in 0..2 {
+        alice.connection.close(CloseCode::Normal, "bye");
+        alice = scene.alice().await;
+        alice.request(list()).await;
+    }
+    carol.send_text(with_carol, [1; 16], "now").await;
+    loop {
+        let next = in_time(bob.next()).await;
+        let server_frame::Kind::Event(event) = next else { panic!("{next:?}") };
+        match event.kind.expect("an event says something") {
+            event::Kind::Presence(presence) => {
+                assert_ne!(presence.account, scene.alice.account, "bob learns of alice");
+            }
+            event::Kind::Appended(appended) if appended.log == with_carol => break,
+            _ => {}
+        }
+    }
 }
