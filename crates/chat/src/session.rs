@@ -19,6 +19,7 @@ use skein_net::{
 use skein_ops::lifecycle::Shutdown;
 use skein_store::StoreError;
 use skein_wire::{close::CloseCode, entry::log_number, frame, pb};
+use tokio::sync::Semaphore;
 
 use crate::{
     answer::Answerer,
@@ -29,6 +30,10 @@ use crate::{
 /// Requests of one session that are worked on at a time. More than a client sends ahead, so that
 /// its appends never wait for one another.
 const REQUESTS_MAX: usize = 2 * limit::APPENDS_IN_FLIGHT_MAX;
+
+/// Of these, requests whose answers may be long, which are kept in memory until there is room in the
+/// queue: as many reads as a client has under way.
+const LONG_ANSWERS_MAX: usize = 8;
 
 /// How long a session that is to end may take to send what waits.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -251,6 +256,8 @@ async fn serve_requests(
 ) -> (CloseCode, String) {
     let account = identity.account.id;
     let mut intake = Intake { hub: &answerer.hub, account, receiver, held: None };
+    let long_answers = Semaphore::new(LONG_ANSWERS_MAX);
+    let worker = Worker { answerer, identity, queue: &queue, long_answers: &long_answers };
     let mut under_way = FuturesUnordered::new();
     let end = loop {
         tokio::select! {
@@ -268,8 +275,7 @@ async fn serve_requests(
                     Ok(Some(request)) => {
                         // Out of tokio's budget, which would put off some of many requests and
                         // not others: they are worked on in the order in which they came.
-                        let serving = serve_request(answerer, identity, &queue, request);
-                        under_way.push(tokio::task::unconstrained(serving));
+                        under_way.push(tokio::task::unconstrained(worker.serve(request)));
                     }
                     Ok(None) => break (CloseCode::Normal, String::new()),
                     Err(StreamError::Closed(_)) => break (CloseCode::Normal, String::new()),
@@ -286,22 +292,35 @@ async fn serve_requests(
     end
 }
 
-async fn serve_request(
-    answerer: &Answerer,
-    identity: &Identity,
-    queue: &Queue,
-    request: pb::Request,
-) -> bool {
-    let kind = match request.kind {
-        Some(kind) => answerer.answer(identity, kind).await,
-        None => {
-            let refusal = Refusal::new(Code::Malformed, "this server does not know that request");
-            pb::reply::Kind::Error(refusal.into())
-        }
-    };
-    let reply = pb::Reply { request: request.id, kind: Some(kind) };
-    let frame = pb::ServerFrame { kind: Some(pb::server_frame::Kind::Reply(reply)) };
-    queue.reply(frame::encode(&frame)).await
+/// Works on the requests of one session.
+#[derive(Clone, Copy)]
+struct Worker<'a> {
+    answerer: &'a Answerer,
+    identity: &'a Identity,
+    queue: &'a Queue,
+    long_answers: &'a Semaphore,
+}
+
+impl Worker<'_> {
+    /// Works on one request until its answer is in the queue. False if the session has ended.
+    async fn serve(self, request: pb::Request) -> bool {
+        use pb::request::Kind;
+        // Held until the answer is in the queue, which is bounded itself.
+        let _turn = match &request.kind {
+            Some(Kind::Append(_)) | None => None,
+            Some(_) => self.long_answers.acquire().await.ok(),
+        };
+        let kind = match request.kind {
+            Some(kind) => self.answerer.answer(self.identity, kind).await,
+            None => {
+                let message = "this server does not know that request";
+                pb::reply::Kind::Error(Refusal::new(Code::Malformed, message).into())
+            }
+        };
+        let reply = pb::Reply { request: request.id, kind: Some(kind) };
+        let frame = pb::ServerFrame { kind: Some(pb::server_frame::Kind::Reply(reply)) };
+        self.queue.reply(frame::encode(&frame)).await
+    }
 }
 
 impl Answerer {

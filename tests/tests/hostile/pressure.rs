@@ -25,6 +25,10 @@ const TEXT_BYTES: usize = 16 * 1024;
 const FLOOD_COST_BYTES_MAX: u64 = 24 * 1024 * 1024;
 /// Appends that are sent ahead of their replies.
 const AHEAD: usize = 64;
+/// Pages that are asked for and not read: some 48 MiB.
+const PAGES: usize = 256;
+/// What those may cost: a few pages under way, and what the queue and the windows hold.
+const PAGES_COST_BYTES_MAX: u64 = 12 * 1024 * 1024;
 /// No limit for requests that a test would reach.
 const FAST: &str = "[chat]\nrequests_per_second = 1000000\nrequests_burst = 1000000\n";
 
@@ -210,4 +214,36 @@ async fn who_does_not_read_for_long_is_let_go() {
     let closed = in_time(bob.connection.closed()).await;
     assert_eq!(closed.code, Some(CloseCode::Behind), "{closed}");
     scene.still_serves().await;
+}
+
+#[tokio::test]
+async fn who_asks_for_much_and_reads_nothing_costs_little() {
+    let mut scene = Scene::start(FAST).await;
+    let mut alice = scene.alice().await;
+    let text = "x".repeat(TEXT_BYTES);
+    for id in 0..16_u8 {
+        alice.send_text(scene.conversation, [id; 16], &text).await;
+    }
+    scene.server.kill();
+    scene.server.restart();
+    let mut hoarder = scene.alice().await;
+    scene.still_serves().await;
+    reset_peak(scene.server.id());
+    let before = peak_bytes(scene.server.id());
+    // As many pages as a session may ask for at a time, each as long as a page may be.
+    let read = pb::ReadLog { log: scene.conversation, after: 0, before: 0, limit: 0 };
+    for _ in 0..PAGES {
+        hoarder.ask(request::Kind::ReadLog(read)).await;
+    }
+    in_time(hoarder.next()).await;
+    scene.still_serves().await;
+    let cost = peak_bytes(scene.server.id()) - before;
+    println!("{PAGES} pages unread cost the server {} KiB", cost / 1024);
+    assert!(cost <= PAGES_COST_BYTES_MAX, "{cost} bytes");
+    // They come when they are read.
+    for _ in 1..PAGES {
+        let next = in_time(hoarder.next()).await;
+        let server_frame::Kind::Reply(reply) = next else { continue };
+        assert!(matches!(reply.kind, Some(reply::Kind::Page(_))), "{reply:?}");
+    }
 }
