@@ -136,7 +136,7 @@ pub fn picture_probe(data: &[u8]) {
 
 /// The frames in these bytes, fed in pieces, and how they end.
 fn frames(data: &[u8], piece: usize) -> (Vec<pb::ServerFrame>, Result<(), FrameError>) {
-    let (mut decoder, mut frames) = (Decoder::new(), Vec::new());
+    let (mut decoder, mut frames) = (Decoder::new(FRAME_BYTES_MAX), Vec::new());
     for bytes in data.chunks(piece) {
         decoder.feed(bytes);
         loop {
@@ -154,7 +154,7 @@ fn frames(data: &[u8], piece: usize) -> (Vec<pb::ServerFrame>, Result<(), FrameE
 }
 
 fn one<M: prost::Message + Default + prost::Name>(data: &[u8]) -> Result<M, Refusal> {
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::new(FRAME_BYTES_MAX);
     decoder.feed(data);
     let message = decoder.message().inspect_err(|error: &FrameError| {
         assert!(!error.to_string().is_empty());

@@ -62,7 +62,7 @@ fn bodies() -> Vec<Vec<u8>> {
     let mut bodies = vec![body::encode(&text)];
     // The page among the vectors has one body of each kind.
     for bytes in vectors("frames.json", "frame", |message| message == "skein.v1.ServerFrame") {
-        let mut decoder = frame::Decoder::new();
+        let mut decoder = frame::Decoder::new(frame::SERVER_FRAME_BYTES_MAX);
         decoder.feed(&bytes);
         let frame: Option<pb::ServerFrame> = decoder.message().expect("a good frame");
         if let Some(pb::server_frame::Kind::Reply(reply)) = frame.and_then(|frame| frame.kind)

@@ -13,7 +13,7 @@ use skein_net::{
     connection::Closed,
     stream::{Receiver, Sender},
 };
-use skein_ops::lifecycle::Shutdown;
+use skein_ops::{doorkeeper::Place, lifecycle::Shutdown};
 use skein_wire::{
     close::CloseCode,
     pb::{self, open::Kind},
@@ -23,7 +23,6 @@ use tokio::task::JoinSet;
 use crate::{
     answer::Answerer,
     config::Config,
-    doorkeeper::Place,
     session::{Refused, Session},
 };
 

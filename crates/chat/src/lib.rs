@@ -11,7 +11,6 @@
 mod answer;
 pub mod config;
 mod connection;
-mod doorkeeper;
 mod download;
 pub mod hub;
 mod queue;

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Frames that wait on one session.
 const QUEUE_FRAMES_MAX: usize = 256;
-/// Bytes that wait on one session: four frames of the largest kind.
+/// Bytes that wait on one session. A frame that is longer still takes all the room.
 const QUEUE_BYTES_MAX: usize = 4 * skein_wire::frame::FRAME_BYTES_MAX;
 
 /// The filling end. Clones fill the same queue.

@@ -18,15 +18,12 @@ use skein_net::{
     identity::{Certificate, IdentityError},
     listen::{self, ListenConfig, Listener},
 };
-use skein_ops::lifecycle::Shutdown;
+use skein_ops::{doorkeeper::Doorkeeper, lifecycle::Shutdown};
 use skein_store::Store;
 use skein_wire::close::CloseCode;
 use thiserror::Error;
 
-use crate::{
-    answer::Answerer, config::Config, connection::Service, doorkeeper::Doorkeeper, hub::Hub,
-    report::Reporter,
-};
+use crate::{answer::Answerer, config::Config, connection::Service, hub::Hub, report::Reporter};
 
 /// How often the certificate is looked at, to show a renewed one without a restart.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(60 * 60);

@@ -155,13 +155,19 @@ impl Place {
         let heads = store.heads(&logs).await?;
         let heads: Vec<_> = logs.iter().copied().zip(heads).collect();
         hub.note_heads(&heads);
-        let welcome = pb::Welcome {
+        let mut welcome = pb::Welcome {
             account: self.account.0,
             name: identity.account.name.as_str().to_owned(),
             heads: cursors(&heads),
             conversations: conversations.into_iter().map(Into::into).collect(),
         };
-        let sent = tokio::time::timeout(stall, sender.frame(&welcome)).await;
+        let mut frame = frame::encode(&welcome);
+        if frame.len() > frame::SERVER_FRAME_BYTES_MAX {
+            // Many thousands that have ended. Their names are missing then, but no message is.
+            welcome.conversations.clear();
+            frame = frame::encode(&welcome);
+        }
+        let sent = tokio::time::timeout(stall, sender.bytes(frame)).await;
         let sent = sent.map_err(|_| {
             Refused::new(CloseCode::TimedOut, "timed_out: the client does not read the welcome")
         })?;
@@ -317,10 +323,19 @@ impl Worker<'_> {
                 pb::reply::Kind::Error(Refusal::new(Code::Malformed, message).into())
             }
         };
-        let reply = pb::Reply { request: request.id, kind: Some(kind) };
-        let frame = pb::ServerFrame { kind: Some(pb::server_frame::Kind::Reply(reply)) };
-        self.queue.reply(frame::encode(&frame)).await
+        let mut frame = reply(request.id, kind);
+        if frame.len() > frame::SERVER_FRAME_BYTES_MAX {
+            let message = "this list is too long to be told";
+            let refusal = Refusal::new(Code::TooMany, message);
+            frame = reply(request.id, pb::reply::Kind::Error(refusal.into()));
+        }
+        self.queue.reply(frame).await
     }
+}
+
+fn reply(request: u64, kind: pb::reply::Kind) -> Bytes {
+    let reply = pb::Reply { request, kind: Some(kind) };
+    frame::encode(&pb::ServerFrame { kind: Some(pb::server_frame::Kind::Reply(reply)) })
 }
 
 impl Answerer {

@@ -18,6 +18,8 @@ impl TokenBucket {
     /// A full bucket.
     #[must_use]
     pub fn new(per_second: u32, burst: u32, now: Timestamp) -> Self {
+        // A bucket without room would never grant anything.
+        let burst = burst.max(1);
         Self {
             per_second: per_second.max(1),
             burst,

@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use skein_wire::close::CloseCode;
+use skein_wire::{
+    close::CloseCode,
+    frame::{FRAME_BYTES_MAX, SERVER_FRAME_BYTES_MAX},
+};
 use thiserror::Error;
 
 use crate::{
@@ -47,7 +50,8 @@ impl Connection {
         let (send, receive) = self.quic.open_bi().await.map_err(closed)?;
         let sender = Sender::new(send);
         sender.prioritise(priority);
-        Ok((sender, Receiver::new(receive)))
+        // Clients open streams, so this is one, and its peer a server.
+        Ok((sender, Receiver::new(receive, SERVER_FRAME_BYTES_MAX)))
     }
 
     /// The next stream that the peer opens.
@@ -56,7 +60,7 @@ impl Connection {
     /// If the connection has ended.
     pub async fn accept(&self) -> Result<(Sender, Receiver), Closed> {
         let (send, receive) = self.quic.accept_bi().await.map_err(closed)?;
-        Ok((Sender::new(send), Receiver::new(receive)))
+        Ok((Sender::new(send), Receiver::new(receive, FRAME_BYTES_MAX)))
     }
 
     /// The peer has logged in: allow it the streams and windows that transfers need.

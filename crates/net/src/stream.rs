@@ -98,8 +98,9 @@ impl Drop for Sender {
 }
 
 impl Receiver {
-    pub(crate) fn new(quic: quinn::RecvStream) -> Self {
-        Self { quic, decoder: Decoder::new() }
+    /// Takes frames of this many bytes at most.
+    pub(crate) fn new(quic: quinn::RecvStream, frame_bytes_max: usize) -> Self {
+        Self { quic, decoder: Decoder::new(frame_bytes_max) }
     }
 
     /// The next message; `None` at the end of the stream. Not to be cancelled half-way by callers

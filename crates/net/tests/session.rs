@@ -16,7 +16,11 @@ use skein_net::{
     priority::Priority,
     stream::StreamError,
 };
-use skein_wire::{close::CloseCode, frame::FrameError, pb};
+use skein_wire::{
+    close::CloseCode,
+    frame::{FRAME_BYTES_MAX, FrameError},
+    pb,
+};
 
 struct Pair {
     listener: Listener,
@@ -129,7 +133,9 @@ async fn a_frame_that_claims_too_much_is_refused_unread() {
     sender.bytes(Bytes::from_static(&[0xff, 0xff, 0xff, 0xff, 0x0f])).await.expect("sent");
     let (_reply, mut receiver) = server.accept().await.expect("a stream");
     let error = receiver.frame::<pb::Presence>().await.expect_err("4 GiB");
-    assert_eq!(error, StreamError::Frame(FrameError::TooLarge { claimed: u64::from(u32::MAX) }));
+    let claimed = u64::from(u32::MAX);
+    let expected = FrameError::TooLarge { claimed, max: FRAME_BYTES_MAX };
+    assert_eq!(error, StreamError::Frame(expected));
 }
 
 #[tokio::test]

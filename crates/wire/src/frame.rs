@@ -6,9 +6,13 @@ use prost::Message;
 use skein_core::refusal::{Code, Refusal};
 use thiserror::Error;
 
-/// Bytes in one frame, without its length. A page of a log fits, and little more: what a peer can
-/// make the other side hold.
+/// Bytes in one frame of a client, without its length: what a stranger can make a server hold. A
+/// page of a log fits, too.
 pub const FRAME_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes in one frame of a server, without its length. The longest lists that an account may have
+/// are told in one, and a client trusts its server with that much.
+pub const SERVER_FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Bytes that the length may take: enough for any `u32`.
 const LENGTH_BYTES_MAX: usize = 5;
@@ -16,11 +20,13 @@ const LENGTH_BYTES_MAX: usize = 5;
 /// Bytes that are no frame.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FrameError {
-    /// The length says more than [`FRAME_BYTES_MAX`]. Nothing of the frame was taken in.
-    #[error("a frame has at most {FRAME_BYTES_MAX} bytes, not {claimed}")]
+    /// The length says more than the limit. Nothing of the frame was taken in.
+    #[error("a frame has at most {max} bytes here, not {claimed}")]
     TooLarge {
         /// What the length says.
         claimed: u64,
+        /// What it may say.
+        max: usize,
     },
     /// The length is no varint.
     #[error("a frame begins with its length as a varint of at most {LENGTH_BYTES_MAX} bytes")]
@@ -55,16 +61,18 @@ pub fn encode(message: &impl Message) -> Bytes {
 }
 
 /// Takes in bytes as they come and gives out messages.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Decoder {
     buffer: BytesMut,
+    frame_bytes_max: usize,
 }
 
 impl Decoder {
-    /// Nothing taken in yet.
+    /// For frames of this many bytes at most: [`FRAME_BYTES_MAX`] of a client,
+    /// [`SERVER_FRAME_BYTES_MAX`] of a server.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(frame_bytes_max: usize) -> Self {
+        Self { buffer: BytesMut::new(), frame_bytes_max }
     }
 
     /// Takes in the next bytes of the stream.
@@ -108,10 +116,11 @@ impl Decoder {
         for (at, byte) in self.buffer.iter().take(LENGTH_BYTES_MAX).enumerate() {
             value |= u64::from(byte & 0x7f) << (7 * at);
             if byte & 0x80 == 0 {
-                let length = usize::try_from(value).ok().filter(|len| *len <= FRAME_BYTES_MAX);
+                let max = self.frame_bytes_max;
+                let length = usize::try_from(value).ok().filter(|length| *length <= max);
                 return match length {
                     Some(length) => Ok(Some((at + 1, length))),
-                    None => Err(FrameError::TooLarge { claimed: value }),
+                    None => Err(FrameError::TooLarge { claimed: value, max }),
                 };
             }
         }
@@ -136,7 +145,7 @@ mod tests {
         }
         bytes.extend_from_slice(b"raw");
         for split in 0..bytes.len() {
-            let mut decoder = Decoder::new();
+            let mut decoder = Decoder::new(FRAME_BYTES_MAX);
             let mut accounts = Vec::new();
             for part in [&bytes[..split], &bytes[split..]] {
                 decoder.feed(part);
@@ -156,18 +165,19 @@ mod tests {
 
     #[test]
     fn bad_bytes_have_names() {
+        let too_large = |claimed| FrameError::TooLarge { claimed, max: FRAME_BYTES_MAX };
         let table: [(&[u8], FrameError); 4] = [
-            (&[0x80, 0x80, 0x80, 0x80, 0x10], FrameError::TooLarge { claimed: 1 << 32 }),
-            (&[0x81, 0x80, 0x10], FrameError::TooLarge { claimed: 256 * 1024 + 1 }),
+            (&[0x80, 0x80, 0x80, 0x80, 0x10], too_large(1 << 32)),
+            (&[0x81, 0x80, 0x10], too_large(256 * 1024 + 1)),
             (&[0xff; 5], FrameError::BadLength),
             (&[1, 0xff], FrameError::NotAMessage { expected: "skein.v1.Presence".into() }),
         ];
         for (bytes, error) in table {
-            let mut decoder = Decoder::new();
+            let mut decoder = Decoder::new(FRAME_BYTES_MAX);
             decoder.feed(bytes);
             assert_eq!(decoder.message::<pb::Presence>(), Err(error), "{bytes:?}");
         }
-        let mut decoder = Decoder::new();
+        let mut decoder = Decoder::new(FRAME_BYTES_MAX);
         decoder.feed(&encode(&presence(1))[..2]);
         assert_eq!(decoder.message::<pb::Presence>(), Ok(None));
         assert_eq!(decoder.end(), Err(FrameError::Truncated));

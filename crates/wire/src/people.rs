@@ -101,3 +101,41 @@ impl TryFrom<pb::ContactRequest> for ContactRequest {
 fn required(profile: Option<pb::Profile>, field: &'static str) -> Result<Profile, Malformed> {
     profile.ok_or_else(|| Malformed::missing(field))?.try_into()
 }
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+    use skein_core::limit::{
+        CONTACTS_MAX, CURSORS_MAX, NAME_CHARS_MAX, NOTE_BYTES_MAX, PENDING_REQUESTS_MAX,
+    };
+
+    use super::*;
+    use crate::frame::SERVER_FRAME_BYTES_MAX;
+
+    #[test]
+    fn the_longest_lists_fit_a_frame_of_a_server() {
+        // Letters of four bytes, and numbers that no service will reach.
+        let name = Username::parse("𠀀".repeat(NAME_CHARS_MAX)).expect("a name");
+        let note = Note::parse("x".repeat(NOTE_BYTES_MAX)).expect("a note");
+        let (id, head, at) = (ConversationId(1 << 48), Seq(1 << 48), Timestamp(1 << 48));
+        let profile = Profile { id: AccountId(1 << 48), name };
+        let one =
+            Contact { profile: profile.clone(), remark: note.clone(), conversation: id, since: at };
+        let contacts = pb::Contacts { contacts: vec![contact(one, true); CONTACTS_MAX] };
+        let request =
+            ContactRequest { profile: profile.clone(), incoming: true, greeting: note, at };
+        let requests = pb::ContactRequests { requests: vec![request.into(); PENDING_REQUESTS_MAX] };
+        let conversation = Conversation { id, peer: profile, head };
+        let welcome = pb::Welcome {
+            account: 1 << 48,
+            name: "𠀀".repeat(NAME_CHARS_MAX),
+            heads: vec![pb::Cursor { log: id.0, seq: head.0 }; CURSORS_MAX],
+            conversations: vec![conversation.into(); CONTACTS_MAX],
+        };
+        // The reply around a list takes some bytes, too.
+        let room = SERVER_FRAME_BYTES_MAX - 64;
+        for bytes in [contacts.encoded_len(), requests.encoded_len(), welcome.encoded_len()] {
+            assert!(bytes <= room, "{bytes}");
+        }
+    }
+}

@@ -4,7 +4,10 @@
 use std::{fs, path::PathBuf};
 
 use skein_core::{limit, refusal::Code};
-use skein_wire::{close::CloseCode, frame::FRAME_BYTES_MAX};
+use skein_wire::{
+    close::CloseCode,
+    frame::{FRAME_BYTES_MAX, SERVER_FRAME_BYTES_MAX},
+};
 
 /// The cells of the rows in the table under this heading.
 fn table(heading: &str) -> Vec<Vec<String>> {
@@ -50,8 +53,9 @@ fn every_close_code_has_its_row() {
 
 #[test]
 fn every_limit_has_its_row() {
-    let limits: [(&str, u64); 15] = [
-        ("bytes of a frame", FRAME_BYTES_MAX as u64),
+    let limits: [(&str, u64); 16] = [
+        ("bytes of a client's frame", FRAME_BYTES_MAX as u64),
+        ("bytes of a server's frame", SERVER_FRAME_BYTES_MAX as u64),
         ("bytes of a text", limit::TEXT_BYTES_MAX as u64),
         ("bytes of a greeting or remark", limit::NOTE_BYTES_MAX as u64),
         ("characters of an account name", limit::NAME_CHARS_MAX as u64),

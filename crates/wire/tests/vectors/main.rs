@@ -23,7 +23,7 @@ use skein_core::{
 };
 use skein_wire::{
     Malformed,
-    frame::{Decoder, FrameError},
+    frame::{Decoder, FRAME_BYTES_MAX, FrameError},
     pb::{self, event, open, reply, server_frame},
     session::Request,
     transfer::DownloadRequest,
@@ -155,7 +155,7 @@ fn answer(kind: reply::Kind) -> Result<(), Malformed> {
 }
 
 fn one<M: Message + Default + Name>(bytes: &[u8]) -> Result<M, FrameError> {
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::new(FRAME_BYTES_MAX);
     decoder.feed(bytes);
     match decoder.message()? {
         Some(message) => decoder.end().map(|()| message),
