@@ -89,6 +89,8 @@ impl From<Sessions> for SessionPolicy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
+    /// Connections from one network at a time. The gate takes 512 in all.
+    pub connections_per_network: usize,
     /// Logins for one account name in five minutes, right or wrong.
     pub logins_per_name_per_5_minutes: u32,
     /// Logins from one network in five minutes, right or wrong.
@@ -102,6 +104,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            connections_per_network: 64,
             logins_per_name_per_5_minutes: 20,
             logins_per_network_per_5_minutes: 300,
             registrations_per_network_per_hour: 60,

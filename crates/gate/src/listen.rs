@@ -95,6 +95,7 @@ pub async fn bind(
     let addr = listener.local_addr().map_err(cannot)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
 
+    let limited = Limited::new(config.limits.connections_per_network);
     let router = router(Arc::new(Gate::new(config, parts)));
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let handle = Handle::new();
@@ -102,13 +103,13 @@ pub async fn bind(
     let stop = shutdown.clone();
     match tls {
         None => {
-            let serving = with_limits(server.acceptor(Limited::new())).serve(service);
+            let serving = with_limits(server.acceptor(limited)).serve(service);
             shutdown.spawn(run(serving, handle, stop));
         }
         Some(tls) => {
             let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(tls))
                 .handshake_timeout(HANDSHAKE_TIME_MAX)
-                .acceptor(Limited::new());
+                .acceptor(limited);
             let serving = with_limits(server.acceptor(acceptor)).serve(service);
             shutdown.spawn(run(serving, handle, stop));
         }

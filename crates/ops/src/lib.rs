@@ -1,11 +1,12 @@
 //! What every service of Skein needs to be operated: configuration from file, environment and flags
-//! ([`config`]), logs ([`telemetry`]), an orderly end ([`lifecycle`]) and the file that says it is
-//! ready ([`ready`]).
+//! ([`config`]), logs ([`telemetry`]), an orderly end ([`lifecycle`]), the file that says it is
+//! ready ([`ready`]), and a bound on what one network may connect ([`doorkeeper`]).
 //!
 //! This crate refuses to know any role.
 
 pub mod clock;
 pub mod config;
+pub mod doorkeeper;
 pub mod lifecycle;
 pub mod ready;
 pub mod secret;

@@ -1,4 +1,5 @@
-//! A bound on connections: each holds a permit for as long as its stream lives.
+//! A bound on connections, in all and by network: each holds its place for as long as its stream
+//! lives.
 
 use std::{
     future::{Ready, ready},
@@ -9,6 +10,7 @@ use std::{
 };
 
 use axum_server::accept::Accept;
+use skein_ops::doorkeeper::{Doorkeeper, Place};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -19,19 +21,29 @@ use tokio::{
 /// the store and the blobs need some, too.
 const CONNECTIONS_MAX: usize = 512;
 
-/// Accepts connections up to the bound, and closes those beyond it at once.
+/// Accepts connections up to the bounds, and closes those beyond them at once.
 #[derive(Debug, Clone)]
 pub(super) struct Limited {
     permits: Arc<Semaphore>,
+    doorkeeper: Doorkeeper,
 }
 
 impl Limited {
-    pub(super) fn new() -> Self {
-        Self::to(CONNECTIONS_MAX)
+    pub(super) fn new(per_network_max: usize) -> Self {
+        Self::to(CONNECTIONS_MAX, per_network_max)
     }
 
-    fn to(connections: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(connections)) }
+    fn to(connections: usize, per_network_max: usize) -> Self {
+        let permits = Arc::new(Semaphore::new(connections));
+        Self { permits, doorkeeper: Doorkeeper::new(per_network_max) }
+    }
+
+    fn admit(&self, stream: TcpStream) -> io::Result<Counted> {
+        let too_many = || io::Error::other("too many connections");
+        let network = stream.peer_addr()?.ip();
+        let place = self.doorkeeper.admit(network).ok_or_else(too_many)?;
+        let permit = self.permits.clone().try_acquire_owned().map_err(|_| too_many())?;
+        Ok(Counted { stream, _place: place, _permit: permit })
     }
 }
 
@@ -41,10 +53,7 @@ impl<S> Accept<TcpStream, S> for Limited {
     type Future = Ready<io::Result<(Counted, S)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        ready(match self.permits.clone().try_acquire_owned() {
-            Ok(permit) => Ok((Counted { stream, _permit: permit }, service)),
-            Err(_) => Err(io::Error::other("too many connections")),
-        })
+        ready(self.admit(stream).map(|counted| (counted, service)))
     }
 }
 
@@ -52,6 +61,7 @@ impl<S> Accept<TcpStream, S> for Limited {
 #[derive(Debug)]
 pub(super) struct Counted {
     stream: TcpStream,
+    _place: Place,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -97,24 +107,39 @@ impl AsyncWrite for Counted {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
 
-    #[tokio::test]
-    async fn closes_what_is_beyond_the_bound() {
+    /// A connection from 127.0.0.`from`, and whether it is accepted.
+    async fn arrive(limited: &Limited, from: u8) -> (TcpStream, io::Result<(Counted, ())>) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let addr = listener.local_addr().expect("an address");
-        let limited = Limited::to(1);
-        let accepted = async || {
-            let (client, server) = tokio::join!(TcpStream::connect(addr), listener.accept());
-            let (stream, _) = server.expect("a connection");
-            (client.expect("a connection"), limited.accept(stream, ()).await)
-        };
-        let (_first_client, first) = accepted().await;
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(([127, 0, 0, from], 0).into()).expect("an address of this machine");
+        let (client, server) = tokio::join!(socket.connect(addr), listener.accept());
+        let (stream, _) = server.expect("a connection");
+        (client.expect("a connection"), limited.accept(stream, ()).await)
+    }
+
+    #[tokio::test]
+    async fn closes_what_is_beyond_the_bound() {
+        let limited = Limited::to(1, 2);
+        let (_first_client, first) = arrive(&limited, 1).await;
         let first = first.expect("the first is within the bound");
-        assert!(accepted().await.1.is_err(), "the second is beyond it");
+        assert!(arrive(&limited, 2).await.1.is_err(), "the second is beyond it");
         drop(first);
-        assert!(accepted().await.1.is_ok(), "there is room again");
+        assert!(arrive(&limited, 1).await.1.is_ok(), "there is room again");
+    }
+
+    #[tokio::test]
+    async fn leaves_room_for_other_networks() {
+        let limited = Limited::to(3, 1);
+        let (_first_client, first) = arrive(&limited, 1).await;
+        let first = first.expect("the first of its network");
+        assert!(arrive(&limited, 1).await.1.is_err(), "one network has one place");
+        assert!(arrive(&limited, 2).await.1.is_ok(), "another has its own");
+        drop(first);
+        assert!(arrive(&limited, 1).await.1.is_ok(), "there is room again");
     }
 }

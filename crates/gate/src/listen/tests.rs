@@ -10,12 +10,15 @@ use rustls::{
 use skein_ops::lifecycle::Outcome;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time,
 };
 
 use super::*;
-use crate::testing::{World, client, open};
+use crate::{
+    config::Limits,
+    testing::{World, client, open},
+};
 
 async fn refusal(config: GateConfig, addr: &str) -> String {
     let world = World::start().await;
@@ -106,6 +109,29 @@ async fn ends_connections_that_dawdle() {
         time::resume();
         assert!(!heard.starts_with(b"HTTP/1.1 2"), "{heard:?}");
     }
+}
+
+#[tokio::test]
+async fn one_host_leaves_room_for_others() {
+    let limits = Limits { connections_per_network: 1, ..Limits::default() };
+    let world = World::with(GateConfig { limits, ..open() }).await;
+    let healthz = async |from: [u8; 4]| {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((from, 0).into()).expect("an address of this machine");
+        let mut stream = socket.connect(world.addr).await.expect("a connection");
+        let mut heard = Vec::new();
+        // A connection that is closed unread may be reset: what counts is what was heard.
+        if stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.is_ok() {
+            while !heard.ends_with(b"ok") && stream.read_buf(&mut heard).await.is_ok_and(|n| n > 0)
+            {
+            }
+        }
+        (stream, heard.starts_with(b"HTTP/1.1 200"))
+    };
+    let (_held, served) = healthz([127, 0, 0, 1]).await;
+    assert!(served, "the first of its network");
+    assert!(!healthz([127, 0, 0, 1]).await.1, "its network has one place");
+    assert!(healthz([127, 0, 0, 2]).await.1, "another has its own");
 }
 
 #[tokio::test]
