@@ -16,9 +16,9 @@ use skein_bus::{
     key::Keys,
     local::Local,
 };
-use skein_core::time::Timestamp;
+use skein_core::{id::AccountId, time::Timestamp};
 use skein_ops::lifecycle::Shutdown;
-use skein_store::sqlite::Sqlite;
+use skein_store::{account::Accounts, sqlite::Sqlite};
 use tempfile::TempDir;
 
 pub(crate) use self::double::CODE;
@@ -141,6 +141,11 @@ impl World {
         let answer = self.post("/v1/accounts", &body).await;
         assert_eq!(answer.status, 201, "{}", answer.json);
         answer.json["account"].as_u64().expect("a number")
+    }
+
+    /// What a reset does to the account in the end.
+    pub(crate) async fn set_password(&self, account: AccountId, password_hash: &str) {
+        self.store.set_password(account, password_hash.into()).await.expect("an account");
     }
 
     pub(crate) async fn try_log_in(&self, name: &str, password: &str, device: &str) -> Answer {

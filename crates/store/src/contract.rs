@@ -28,6 +28,7 @@ macro_rules! run_contract {
             token:
                 speaks_for_its_owner_until_it_expires,
                 is_one_a_device,
+                is_not_issued_for_a_former_password,
                 stays_beside_others_under_many,
                 ends_the_others_under_exclusive;
             contact:

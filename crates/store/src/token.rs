@@ -20,6 +20,8 @@ pub struct NewToken {
     pub hash: TokenHash,
     /// Whom it speaks for.
     pub account: AccountId,
+    /// The hash of the password that was shown to be known, as the account had it then.
+    pub password_hash: String,
     /// The device that it is for; an earlier token of this account and device ends.
     pub device: DeviceId,
     /// What its owner calls that device.
@@ -46,6 +48,10 @@ pub struct Issued {
 #[async_trait]
 pub trait Tokens: Send + Sync {
     /// Issues a token.
+    ///
+    /// # Errors
+    /// `bad_credentials` if the account has another password by now: a login that was under way
+    /// does not survive a reset.
     async fn issue_token(&self, new: NewToken, now: Timestamp) -> Result<Issued, StoreError>;
 
     /// Whom a token speaks for, unless it is unknown, revoked or expired.

@@ -6,14 +6,13 @@ use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use skein_bus::hint::{EndReason, Hint, Topic};
 use skein_core::{
-    account::Profile,
     id::{DeviceId, EntryId},
     name::{DeviceName, Username},
     refusal::{Code, Refusal},
     time::Timestamp,
     token::{hash_token, token_text},
 };
-use skein_store::token::NewToken;
+use skein_store::{account::Credentials, token::NewToken};
 use utoipa::ToSchema;
 
 use super::{ALWAYS, WITH_BODY, chat::Chat};
@@ -87,7 +86,7 @@ pub(crate) async fn log_in(
     let device: DeviceId = request.device.parse().map_err(|_| bad_device())?;
     let device_name = DeviceName::parse(request.device_name)?;
     gate.tries.login(&name, from).await?;
-    let profile = authenticate(&gate, &name, password).await?;
+    let Credentials { profile, password_hash } = authenticate(&gate, &name, password).await?;
     // Before the token: a login that leads nowhere should change nothing.
     let node = gate.directory.assign().await?;
 
@@ -97,6 +96,7 @@ pub(crate) async fn log_in(
     let new = NewToken {
         hash: hash_token(&token),
         account: profile.id,
+        password_hash,
         device,
         device_name,
         expires,
@@ -114,12 +114,16 @@ pub(crate) async fn log_in(
 }
 
 /// Takes the same time for a wrong password as for an unknown name, and answers the same.
-async fn authenticate(gate: &Gate, name: &Username, password: String) -> Result<Profile, Problem> {
+async fn authenticate(
+    gate: &Gate,
+    name: &Username,
+    password: String,
+) -> Result<Credentials, Problem> {
     let admission = gate.hasher.admit()?;
     let credentials = gate.accounts.credentials(name).await?;
-    let (profile, stored) = credentials.map(|all| (all.profile, all.password_hash)).unzip();
+    let stored = credentials.as_ref().map(|known| known.password_hash.clone());
     let is_right = admission.check(password, stored).await?;
-    profile.filter(|_| is_right).ok_or_else(|| {
+    credentials.filter(|_| is_right).ok_or_else(|| {
         Refusal::new(Code::BadCredentials, "the name or the password is wrong").into()
     })
 }
@@ -244,6 +248,20 @@ mod tests {
         let answer = world.try_log_in("alice", PASSWORD, DEVICE).await;
         answer.is_refused(503, "unavailable");
         assert_eq!(world.get("/v1/whoami", Some(&token)).await.status, 200, "nothing changed");
+    }
+
+    #[tokio::test]
+    async fn does_not_survive_a_reset_that_comes_between() {
+        let world = World::start().await;
+        let account = AccountId(world.register("alice").await);
+        let door = world.directory.door.lock().await;
+        let between = async {
+            world.directory.asked.notified().await;
+            world.set_password(account, "another hash").await;
+            drop(door);
+        };
+        let (login, ()) = tokio::join!(world.try_log_in("alice", PASSWORD, DEVICE), between);
+        login.is_refused(401, "bad_credentials");
     }
 
     #[tokio::test]

@@ -21,6 +21,7 @@ use skein_core::{
     refusal::{Code, Refusal},
     time::{Clock, Timestamp},
 };
+use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 /// The code that everyone gets.
 pub(crate) const CODE: &str = "042917";
@@ -85,10 +86,12 @@ impl Verifier for Codes {
     }
 }
 
-/// Knows one node, or none.
+/// Knows one node, or none. Whoever holds the door keeps those waiting who ask for it.
 #[derive(Default)]
 pub(crate) struct OneNode {
     closed: AtomicBool,
+    pub(crate) asked: Notify,
+    pub(crate) door: AsyncMutex<()>,
 }
 
 impl OneNode {
@@ -101,6 +104,8 @@ impl OneNode {
 #[async_trait]
 impl Directory for OneNode {
     async fn assign(&self) -> Result<ChatNode, Refusal> {
+        self.asked.notify_one();
+        let _open = self.door.lock().await;
         if self.closed.load(Ordering::Relaxed) {
             let retry_after = Some(Duration::from_secs(2));
             return Err(Refusal { retry_after, ..Refusal::new(Code::Unavailable, "no node") });

@@ -16,6 +16,8 @@ use crate::{Store, StoreError, account::NewAccount, token::NewToken, upload::Quo
 
 /// When the stories take place.
 pub(crate) const NOW: Timestamp = Timestamp(1_700_000_000_000);
+/// What [`person`] registers with.
+pub(crate) const PASSWORD_HASH: &str = "a hash";
 /// A quota that is in nobody's way.
 pub(crate) const ROOMY: Quota = Quota { bytes: 1 << 40, open_uploads: 100 };
 
@@ -47,7 +49,7 @@ pub(crate) async fn person(store: &Arc<dyn Store>, name: &str) -> Profile {
     let new = NewAccount {
         name: Username::parse(name).unwrap(),
         email: Email::parse(format!("{}@example.org", name.to_ascii_lowercase())).unwrap(),
-        password_hash: format!("hash of {name}"),
+        password_hash: PASSWORD_HASH.into(),
     };
     store.create_account(new, NOW).await.unwrap()
 }
@@ -118,6 +120,7 @@ pub(crate) fn token(account: AccountId, device: u64, hash: u8, policy: SessionPo
     NewToken {
         hash: [hash; 32],
         account,
+        password_hash: PASSWORD_HASH.into(),
         device: DeviceId(bytes(device)),
         device_name: DeviceName::parse(format!("device {device}")).unwrap(),
         expires: Timestamp(NOW.0 + 1000),

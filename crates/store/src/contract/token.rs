@@ -7,10 +7,11 @@ use skein_core::{
     entry::{Body, SessionEnded},
     id::{DeviceId, LogId, Seq},
     name::DeviceName,
+    refusal::Code,
     time::Timestamp,
 };
 
-use super::scene::{NOW, bytes, person, token};
+use super::scene::{NOW, bytes, person, refused, token};
 use crate::Store;
 
 pub(crate) async fn speaks_for_its_owner_until_it_expires(store: Arc<dyn Store>) {
@@ -42,6 +43,18 @@ pub(crate) async fn is_one_a_device(store: Arc<dyn Store>) {
     assert!(store.revoke_token(&[2; 32]).await.unwrap());
     assert!(!store.revoke_token(&[2; 32]).await.unwrap());
     assert_eq!(store.identify(&[2; 32], NOW).await.unwrap(), None);
+}
+
+pub(crate) async fn is_not_issued_for_a_former_password(store: Arc<dyn Store>) {
+    let alice = person(&store, "alice").await.id;
+    let login = token(alice, 1, 1, Exclusive);
+    store.set_password(alice, "another".into()).await.unwrap();
+    let mut again = token(alice, 2, 2, Many);
+    again.password_hash = "another".into();
+    store.issue_token(again, NOW).await.unwrap();
+    assert_eq!(refused(store.issue_token(login, NOW).await), Code::BadCredentials);
+    assert_eq!(store.identify(&[1; 32], NOW).await.unwrap(), None);
+    assert!(store.identify(&[2; 32], NOW).await.unwrap().is_some(), "nothing else ended");
 }
 
 pub(crate) async fn stays_beside_others_under_many(store: Arc<dyn Store>) {

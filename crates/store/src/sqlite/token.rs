@@ -7,6 +7,7 @@ use skein_core::{
     entry::{Body, SessionEnded},
     id::{AccountId, DeviceId, LogId},
     name::DeviceName,
+    refusal::{Code, Refusal},
     time::Timestamp,
 };
 
@@ -69,6 +70,11 @@ impl Tokens for Sqlite {
 }
 
 fn issue(db: &Connection, new: &NewToken, now: Timestamp) -> Result<Issued, Fault> {
+    let known = "SELECT 1 FROM accounts WHERE id = ?1 AND password_hash = ?2";
+    if !db.prepare_cached(known)?.exists(params![Id(new.account.0), new.password_hash])? {
+        let message = "the password was changed just now; log in with the new one";
+        return Err(Refusal::new(Code::BadCredentials, message).into());
+    }
     let mut issued = Issued::default();
     if new.policy == SessionPolicy::Exclusive {
         let log = LogId::Personal(new.account);
