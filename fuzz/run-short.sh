@@ -19,7 +19,7 @@ if ! cargo fuzz --version >/dev/null 2>&1; then
     cargo install cargo-fuzz --locked --quiet
 fi
 
-cargo run --quiet --package skein-tests --example seeds -- fuzz/corpus
+cargo run --locked --quiet --package skein-tests --example seeds -- fuzz/corpus
 # Unsafe code is forbidden in the workspace, so the address sanitizer, which doubles the time that
 # compiling takes, is left to long runs.
 cargo +nightly fuzz build --fuzz-dir fuzz --sanitizer none

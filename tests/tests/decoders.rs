@@ -34,6 +34,18 @@ fn every_decoder_holds_against_mutations() {
     }
 }
 
+#[test]
+fn every_check_has_a_fuzz_target() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/fuzz_targets");
+    let files = std::fs::read_dir(folder).expect("the folder of targets");
+    let name = |file: std::fs::DirEntry| file.file_name().to_string_lossy().into_owned();
+    let mut targets: Vec<_> = files.map(|file| name(file.expect("a file"))).collect();
+    let mut checks: Vec<_> = CHECKS.iter().map(|(name, _)| format!("{name}.rs")).collect();
+    targets.sort();
+    checks.sort();
+    assert_eq!(targets, checks);
+}
+
 fn mutate(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut StdRng) {
     let at = random.random_range(0..=bytes.len());
     match random.random_range(0..5) {

@@ -6,7 +6,7 @@
 mod bad;
 mod good;
 
-use std::{env, fs, path::PathBuf};
+use std::{collections::BTreeSet, env, fs, path::PathBuf};
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
@@ -78,6 +78,40 @@ fn bad_bytes_are_refused_as_the_file_says() {
         let refusal = read(text(&vector, "message"), &hex(&vector, "bytes"));
         let code = refusal.expect_err(text(&vector, "name")).code;
         assert_eq!(code.name(), text(&vector, "error"), "{}", text(&vector, "name"));
+    }
+}
+
+#[test]
+fn every_field_of_the_schema_is_in_a_good_frame() {
+    let schema = schema();
+    let mut seen = BTreeSet::new();
+    for vector in good::all() {
+        let descriptor = schema.get_message_by_name(&vector.message).expect("in the schema");
+        let message = DynamicMessage::decode(descriptor, body(&vector.frame)).expect("a message");
+        note_fields(&message, &mut seen);
+    }
+    // Drafts and bodies are parts of frames, so all messages are reached from some frame.
+    let ours = schema.all_messages().filter(|message| message.package_name() == "skein.v1");
+    let fields = ours.flat_map(|message| message.fields().collect::<Vec<_>>());
+    let missing: Vec<_> = fields
+        .map(|field| field.full_name().to_owned())
+        .filter(|name| !seen.contains(name))
+        .collect();
+    assert!(missing.is_empty(), "no vector has {missing:?}");
+}
+
+fn note_fields(message: &DynamicMessage, seen: &mut BTreeSet<String>) {
+    for (field, value) in message.fields() {
+        seen.insert(field.full_name().to_owned());
+        match value {
+            prost_reflect::Value::Message(part) => note_fields(part, seen),
+            prost_reflect::Value::List(parts) => {
+                parts.iter().filter_map(|part| part.as_message()).for_each(|part| {
+                    note_fields(part, seen);
+                });
+            }
+            _ => {}
+        }
     }
 }
 
