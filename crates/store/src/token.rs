@@ -38,6 +38,8 @@ pub struct NewToken {
 /// What issuing a token did to others.
 #[derive(Debug, Clone, Default)]
 pub struct Issued {
+    /// Whether the device itself had a token, which ended.
+    pub replaced: bool,
     /// Other devices whose tokens ended.
     pub ended: Vec<DeviceId>,
     /// What was appended to the account's personal log.

@@ -6,6 +6,7 @@ use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use skein_bus::hint::{EndReason, Hint, Topic};
 use skein_core::{
+    account::SessionPolicy,
     id::{DeviceId, EntryId},
     name::{DeviceName, Username},
     refusal::{Code, Refusal},
@@ -38,7 +39,7 @@ pub(crate) struct LoginRequest {
     #[schema(example = "correct horse battery", format = "password")]
     password: String,
     /// 32 hexadecimal digits, drawn once for each installation of a client. A login on the same
-    /// device replaces its earlier token.
+    /// device ends its earlier token and the sessions that were opened with it.
     #[schema(example = "0f1e2d3c4b5a69788796a5b4c3d2e1f0")]
     device: String,
     /// What to call the device, for the owner to read.
@@ -129,14 +130,21 @@ async fn authenticate(
 }
 
 async fn issue(gate: Arc<Gate>, new: NewToken, now: Timestamp) -> Result<(), Problem> {
-    let (account, by) = (new.account, new.device_name.to_string());
+    let (account, device) = (new.account, new.device);
+    let reason = match new.policy {
+        SessionPolicy::Many => EndReason::Revoked,
+        SessionPolicy::Exclusive => EndReason::Kicked { by: new.device_name.to_string() },
+    };
     let issued = gate.tokens.issue_token(new, now).await?;
     for committed in issued.committed {
         let hint = Hint::Appended(committed.log, Arc::new(committed.entry));
         gate.hints.publish(Topic::Log(committed.log), hint).await;
     }
-    if !issued.ended.is_empty() {
-        gate.end_sessions(account, Some(issued.ended), EndReason::Kicked { by }).await;
+    let mut devices = issued.ended;
+    // The new token is still unknown to the client, so no session of its own can be meant.
+    devices.extend(issued.replaced.then_some(device));
+    if !devices.is_empty() {
+        gate.end_sessions(account, Some(devices), reason).await;
     }
     Ok(())
 }
@@ -212,6 +220,23 @@ mod tests {
         let again = world.log_in("alice", DEVICE).await;
         assert_eq!(world.get("/v1/whoami", Some(&again)).await.status, 200);
         world.get("/v1/whoami", Some(&first)).await.is_refused(401, "unauthorised");
+    }
+
+    #[tokio::test]
+    async fn a_login_ends_the_former_one_of_its_device() {
+        let kicked = EndReason::Kicked { by: "laptop".into() };
+        for (session_policy, reason) in
+            [(Sessions::Many, EndReason::Revoked), (Sessions::Exclusive, kicked)]
+        {
+            let world = World::with(GateConfig { session_policy, ..open() }).await;
+            let account = AccountId(world.register("alice").await);
+            let mut hints = world.watch([Topic::Account(account)]).await;
+            world.log_in("alice", OTHER_DEVICE).await;
+            world.log_in("alice", OTHER_DEVICE).await;
+            let devices = Some(vec![OTHER_DEVICE.parse().expect("a device")]);
+            let expected = Hint::SessionsEnded { account, devices, reason };
+            assert_eq!(hints.next().await, expected);
+        }
     }
 
     #[tokio::test]

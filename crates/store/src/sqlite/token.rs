@@ -75,10 +75,12 @@ fn issue(db: &Connection, new: &NewToken, now: Timestamp) -> Result<Issued, Faul
         let message = "the password was changed just now; log in with the new one";
         return Err(Refusal::new(Code::BadCredentials, message).into());
     }
-    let mut issued = Issued::default();
+    let former = "DELETE FROM tokens WHERE account = ?1 AND device = ?2";
+    let former = db.prepare_cached(former)?.execute(params![Id(new.account.0), new.device.0])?;
+    let mut issued = Issued { replaced: former > 0, ..Issued::default() };
     if new.policy == SessionPolicy::Exclusive {
         let log = LogId::Personal(new.account);
-        for other in other_tokens(db, new.account, new.device)? {
+        for other in all_tokens(db, new.account)? {
             // A session may outlive its token, so the device is named in any case; but a token that
             // has expired was not ended by this login.
             issued.ended.push(other.device);
@@ -94,7 +96,7 @@ fn issue(db: &Connection, new: &NewToken, now: Timestamp) -> Result<Issued, Faul
         }
         db.prepare_cached("DELETE FROM tokens WHERE account = ?1")?.execute([Id(new.account.0)])?;
     }
-    let sql = "INSERT OR REPLACE INTO tokens \
+    let sql = "INSERT INTO tokens \
                (hash, account, device, device_name, issued_ms, expires_ms) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     db.prepare_cached(sql)?.execute(params![
@@ -114,15 +116,11 @@ struct OtherToken {
     expires: Timestamp,
 }
 
-fn other_tokens(
-    db: &Connection,
-    account: AccountId,
-    device: DeviceId,
-) -> rusqlite::Result<Vec<OtherToken>> {
+fn all_tokens(db: &Connection, account: AccountId) -> rusqlite::Result<Vec<OtherToken>> {
     let sql = "SELECT device, device_name, expires_ms FROM tokens \
-               WHERE account = ?1 AND device <> ?2 ORDER BY issued_ms, device";
+               WHERE account = ?1 ORDER BY issued_ms, device";
     let mut statement = db.prepare_cached(sql)?;
-    let others = statement.query_map(params![Id(account.0), device.0], |row| {
+    let others = statement.query_map([Id(account.0)], |row| {
         Ok(OtherToken {
             device: DeviceId(row.get(0)?),
             device_name: text(row, 1, DeviceName::parse)?,
