@@ -216,3 +216,55 @@ async fn sigterm_drains_and_exits_truthfully() {
     eventually("the session is welcome again", || async { RawSession::open(&login).await.is_ok() })
         .await;
 }
+
+#[tokio::test]
+async fn what_is_committed_is_told_though_its_author_has_gone() {
+    let server = Server::start();
+    let gate = Gate::new(server.http());
+    let (login, bob) = (gate.newcomer("alice").await, gate.newcomer("bob").await);
+    let mut alice = RawSession::open(&login).await.expect("welcome");
+    let mut bob = RawSession::open(&bob).await.expect("welcome");
+    let conversation = befriend(&mut alice, &mut bob).await;
+    for round in 0..40_u8 {
+        for part in 0..10_u8 {
+            let id = [round, part].repeat(8).try_into().expect("16 bytes");
+            alice.ask(request::Kind::Append(text_draft(conversation, id, "and gone"))).await;
+        }
+        // Somewhere between the request and its answer.
+        tokio::time::sleep(Duration::from_micros(u64::from(round) * 50)).await;
+        alice.connection.close(CloseCode::Normal, "gone");
+        alice = RawSession::open(&login).await.expect("welcome");
+    }
+    let last = alice.send_text(conversation, [0xff; 16], "the last").await;
+    let reply::Kind::Appended(last) = last else { panic!("{last:?}") };
+    assert!(last.seq > 1, "some of it came through");
+    // Each entry is told to bob, live or as a head to read up to.
+    let mut told = std::collections::BTreeSet::new();
+    while told.len() < usize::try_from(last.seq).expect("few") {
+        match next_event(&mut bob).await {
+            event::Kind::Appended(appended) if appended.log == conversation => {
+                told.insert(appended.entry.expect("an entry").seq);
+            }
+            event::Kind::Behind(heads) => {
+                let head = heads.heads.iter().find(|head| head.log == conversation);
+                told.extend(1..=head.map_or(0, |head| head.seq));
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_second_login_on_the_same_device_ends_the_first() {
+    let server = Server::with_config("[gate]\nsession_policy = \"exclusive\"\n");
+    let gate = Gate::new(server.http());
+    gate.register("alice").await;
+    let device = [7; 16];
+    let first = gate.login_on("alice", device).await;
+    let session = RawSession::open(&first).await.expect("welcome");
+    let second = gate.login_on("alice", device).await;
+    assert_eq!(session.connection.closed().await.code, Some(CloseCode::Kicked));
+    let mut session = RawSession::open(&second).await.expect("welcome");
+    let list = request::Kind::ListContacts(pb::ListContacts {});
+    assert!(matches!(session.request(list).await, reply::Kind::Contacts(_)));
+}

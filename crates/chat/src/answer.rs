@@ -79,9 +79,9 @@ impl Answerer {
     async fn append(&self, author: AccountId, draft: Draft) -> Result<Kind, StoreError> {
         let log = LogId::Conversation(draft.conversation);
         let appended = self.store.append(author, draft, self.clock.now()).await?;
-        if !appended.repeated {
-            self.publish(log, appended.entry.clone()).await;
-        }
+        // A repeated one too: the first try may have ended between its commit and its hint, and
+        // whoever has the entry already drops it.
+        self.publish(log, appended.entry.clone()).await;
         Ok(Kind::Appended(appended.entry.into()))
     }
 

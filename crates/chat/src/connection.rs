@@ -18,7 +18,7 @@ use skein_wire::{
     close::CloseCode,
     pb::{self, open::Kind},
 };
-use tokio::task::JoinSet;
+use tokio::{sync::OwnedSemaphorePermit, task::JoinSet};
 
 use crate::{
     answer::Answerer,
@@ -37,7 +37,7 @@ pub(crate) struct Service {
 
 impl Service {
     /// Serves a connection to its end. `place` is given back once the client has logged in.
-    pub(crate) async fn serve(self, connection: Connection, place: Place) {
+    pub(crate) async fn serve(self, connection: Connection, place: (Place, OwnedSemaphorePermit)) {
         let hello = self.hello(&connection);
         let (session, sender, receiver) = match hello.await {
             Ok(opened) => opened,
@@ -84,8 +84,10 @@ impl Service {
                 "protocol: the first stream of a connection is the session stream",
             ));
         };
-        let (answerer, stall) = (self.answerer.clone(), self.config.stall_timeout());
-        let session = Session::open(hello, connection, &mut sender, answerer, stall).await?;
+        let (answerer, patience) = (self.answerer.clone(), self.config.hello_timeout());
+        let opening =
+            Session::open(hello, connection, &mut sender, answerer, patience, &self.shutdown);
+        let session = opening.await?;
         Ok((session, sender, receiver))
     }
 

@@ -15,6 +15,7 @@ mod download;
 pub mod hub;
 mod queue;
 mod report;
+mod requests;
 mod role;
 mod session;
 mod upload;

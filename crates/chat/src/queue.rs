@@ -87,9 +87,16 @@ impl Queue {
             self.frames.try_send(Waiting { frame: frame.clone(), _room: room }).is_ok()
         });
         if !sent {
-            self.mark.behind.store(true, Ordering::Release);
-            self.mark.set.notify_one();
+            self.set_behind();
         }
+    }
+}
+
+impl Queue {
+    /// Makes the session compare its logs with the store, once what waits has been sent.
+    pub(crate) fn set_behind(&self) {
+        self.mark.behind.store(true, Ordering::Release);
+        self.mark.set.notify_one();
     }
 }
 

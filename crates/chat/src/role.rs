@@ -22,11 +22,23 @@ use skein_ops::{doorkeeper::Doorkeeper, lifecycle::Shutdown};
 use skein_store::Store;
 use skein_wire::close::CloseCode;
 use thiserror::Error;
+use tokio::sync::Semaphore;
 
-use crate::{answer::Answerer, config::Config, connection::Service, hub::Hub, report::Reporter};
+use crate::{
+    answer::Answerer,
+    config::Config,
+    connection::{Service, in_time},
+    hub::Hub,
+    report::Reporter,
+};
 
 /// How often the certificate is looked at, to show a renewed one without a restart.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// Connections that have not logged in, from everywhere together.
+const UNPROVEN_MAX: usize = 2048;
+/// Of these, connections of one network whose clients have not shown that they are there. Further
+/// ones must, so that nobody can take up a network's places from elsewhere.
+const UNVALIDATED_MAX: usize = 8;
 /// How long the last packets to closed sessions may take.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -129,24 +141,42 @@ pub async fn bind(
     Ok(Running { addr, hub })
 }
 
+/// Closes the listener in any case: also when the hard stop drops whoever holds it.
+struct CloseOnDrop(Listener);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close(CloseCode::Draining, "the server is going away; come back soon");
+    }
+}
+
 /// Accepts until the node goes away; then waits until its sessions have been told.
 async fn accept(listener: Listener, doorkeeper: Doorkeeper, service: Service) {
     let shutdown = service.shutdown.clone();
+    let listener = CloseOnDrop(listener);
+    let unproven = Arc::new(Semaphore::new(UNPROVEN_MAX));
     loop {
         let arriving = tokio::select! {
             () = shutdown.begun() => break,
-            arriving = listener.accept() => arriving,
+            arriving = listener.0.accept() => arriving,
         };
         let Some(arriving) = arriving else { break };
-        let Some(place) = doorkeeper.admit(arriving.peer().ip()) else {
+        let address = arriving.peer().ip();
+        if !arriving.is_validated() && doorkeeper.inside(address) >= UNVALIDATED_MAX {
+            arriving.challenge();
+            continue;
+        }
+        let turn = Arc::clone(&unproven).try_acquire_owned();
+        let (Some(place), Ok(turn)) = (doorkeeper.admit(address), turn) else {
             arriving.refuse();
             continue;
         };
         let service = service.clone();
         shutdown.spawn(async move {
-            match arriving.establish().await {
-                Ok(connection) => service.serve(connection, place).await,
-                Err(closed) => tracing::debug!(reason = %closed, "a handshake failed"),
+            match in_time(service.config.hello_timeout(), arriving.establish()).await {
+                Ok(Ok(connection)) => service.serve(connection, (place, turn)).await,
+                Ok(Err(closed)) => tracing::debug!(reason = %closed, "a handshake failed"),
+                Err(refusal) => tracing::debug!("a handshake was not finished: {refusal}"),
             }
         });
     }
@@ -154,8 +184,9 @@ async fn accept(listener: Listener, doorkeeper: Doorkeeper, service: Service) {
     while service.answerer.hub.sessions() > 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    listener.close(CloseCode::Draining, "the server is going away; come back soon");
-    tokio::time::timeout(GOODBYE_TIMEOUT, listener.idle()).await.ok();
+    let endpoint = listener.0.clone();
+    drop(listener);
+    tokio::time::timeout(GOODBYE_TIMEOUT, endpoint.idle()).await.ok();
 }
 
 async fn keep_certificate(

@@ -33,10 +33,7 @@ impl TokenBucket {
     /// # Errors
     /// How long until there will be one.
     pub fn take(&mut self, now: Timestamp) -> Result<(), Duration> {
-        let elapsed_ms = u64::try_from(now.since(self.refilled_at).as_millis()).unwrap_or(u64::MAX);
-        let refill = elapsed_ms.saturating_mul(u64::from(self.per_second));
-        self.millitokens =
-            self.millitokens.saturating_add(refill).min(u64::from(self.burst) * 1000);
+        self.millitokens = self.millitokens_at(now);
         self.refilled_at = self.refilled_at.max(now);
         if self.millitokens >= 1000 {
             self.millitokens -= 1000;
@@ -44,6 +41,18 @@ impl TokenBucket {
         }
         let missing = 1000 - self.millitokens;
         Err(Duration::from_millis(missing.div_ceil(u64::from(self.per_second))))
+    }
+
+    /// Whether the bucket is as good as a new one.
+    #[must_use]
+    pub fn is_full(&self, now: Timestamp) -> bool {
+        self.millitokens_at(now) >= u64::from(self.burst) * 1000
+    }
+
+    fn millitokens_at(&self, now: Timestamp) -> u64 {
+        let elapsed_ms = u64::try_from(now.since(self.refilled_at).as_millis()).unwrap_or(u64::MAX);
+        let refill = elapsed_ms.saturating_mul(u64::from(self.per_second));
+        self.millitokens.saturating_add(refill).min(u64::from(self.burst) * 1000)
     }
 }
 
@@ -62,5 +71,7 @@ mod tests {
         assert_eq!(bucket.take(Timestamp(100)), Ok(()));
         assert!(bucket.take(Timestamp(100)).is_err());
         assert_eq!(bucket.take(Timestamp(90)), Err(Duration::from_millis(100)));
+        assert!(!bucket.is_full(Timestamp(399)));
+        assert!(bucket.is_full(Timestamp(400)));
     }
 }

@@ -149,6 +149,19 @@ impl Arriving {
         self.incoming.remote_address()
     }
 
+    /// Whether the client has proved that it is where it says: it may then be counted there.
+    #[must_use]
+    pub fn is_validated(&self) -> bool {
+        self.incoming.remote_address_validated()
+    }
+
+    /// Makes the client prove where it is (RFC 9000, section 8.1.2); it comes again if it can.
+    pub fn challenge(self) {
+        // Only a client that was challenged before cannot be again, and that one is validated. A
+        // challenge that is lost is a lost packet.
+        self.incoming.retry().ok();
+    }
+
     /// Does the handshake.
     ///
     /// # Errors

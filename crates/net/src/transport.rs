@@ -11,8 +11,9 @@ const STREAMS_BEFORE_LOGIN: u32 = 4;
 const STREAMS_AFTER_LOGIN: u32 = 16;
 /// Bytes that one stream may hold unread. An upload never runs further ahead than 2 MiB.
 const STREAM_RECEIVE_BYTES: u32 = 2 * 1024 * 1024;
-/// Bytes that a connection may hold unread before login.
-const RECEIVE_BYTES_BEFORE_LOGIN: u32 = 256 * 1024;
+/// Bytes that a connection may hold unread before login. A longer hello arrives all the same, as
+/// it is read.
+const RECEIVE_BYTES_BEFORE_LOGIN: u32 = 64 * 1024;
 /// Bytes that a connection may hold unread after login.
 const RECEIVE_BYTES_AFTER_LOGIN: u32 = 4 * 1024 * 1024;
 /// Bytes sent and not acknowledged before login.

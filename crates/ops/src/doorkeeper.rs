@@ -31,6 +31,13 @@ impl Doorkeeper {
         Self { inside: Arc::default(), per_network_max }
     }
 
+    /// Places that the network of `address` has taken.
+    #[must_use]
+    pub fn inside(&self, address: IpAddr) -> usize {
+        let inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        inside.get(&Subject::network(address)).copied().unwrap_or(0)
+    }
+
     /// A place for a client from `address`, unless its network has as many as it may.
     #[must_use]
     pub fn admit(&self, address: IpAddr) -> Option<Place> {
@@ -69,6 +76,7 @@ mod tests {
         let second = keeper.admit(address(1));
         assert!(first.is_some() && second.is_some());
         assert!(keeper.admit(address(1)).is_none());
+        assert_eq!((keeper.inside(address(1)), keeper.inside(address(2))), (2, 0));
         assert!(keeper.admit(address(2)).is_some());
         drop(first);
         assert!(keeper.admit(address(1)).is_some());

@@ -57,7 +57,12 @@ impl Gate {
 
     /// Logs in on a device of its own.
     pub async fn login(&self, name: &str) -> Login {
-        let device = HEXLOWER.encode(&rand::random::<[u8; 16]>());
+        self.login_on(name, rand::random()).await
+    }
+
+    /// Logs in on this device.
+    pub async fn login_on(&self, name: &str, device: [u8; 16]) -> Login {
+        let device = HEXLOWER.encode(&device);
         let body = json!({
             "name": name, "password": PASSWORD, "device": device, "device_name": "test",
         });

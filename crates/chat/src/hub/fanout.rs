@@ -1,0 +1,128 @@
+//! What the bus delivers, passed on to the sessions of this node.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use skein_bus::hint::{Delivery, EndReason, Hint, Topic};
+use skein_core::{
+    entry::{Body, ContactStepKind, Entry},
+    id::{AccountId, ConversationId, LogId},
+};
+use skein_wire::{close::CloseCode, entry::log_number, frame, pb};
+use tokio::{sync::mpsc, time};
+
+use super::Hub;
+
+/// How often accounts that are gone are looked at, to be forgotten.
+const REST_INTERVAL: Duration = Duration::from_secs(30);
+
+impl Hub {
+    /// Passes on what the bus delivers, until the bus is gone.
+    pub(crate) async fn run(self: Arc<Self>, mut deliveries: mpsc::Receiver<Delivery>) {
+        let mut rest = time::interval(REST_INTERVAL);
+        loop {
+            tokio::select! {
+                delivery = deliveries.recv() => match delivery {
+                    Some(delivery) => self.deliver(delivery).await,
+                    None => return,
+                },
+                _ = rest.tick() => self.forget_rested(),
+            }
+        }
+    }
+
+    async fn deliver(&self, delivery: Delivery) {
+        match delivery {
+            Delivery::Hint(_, Hint::Appended(log, entry)) => self.pass_on(log, &entry).await,
+            Delivery::Hint(Topic::Log(log), Hint::Presence { account, online }) => {
+                let presence = pb::Presence { account: account.0, online };
+                let frame = event(pb::event::Kind::Presence(presence));
+                self.send(log, Some(account), &frame);
+            }
+            Delivery::Hint(_, Hint::SessionsEnded { account, reason, .. }) => {
+                self.end_sessions(account, &reason).await;
+            }
+            Delivery::Hint(Topic::Account(_), Hint::Presence { .. }) => {}
+            // Hints were lost: every session compares its logs with the store (invariant 4).
+            Delivery::Missed => {
+                for live in self.state().sessions.values() {
+                    live.queue.set_behind();
+                }
+            }
+        }
+    }
+
+    async fn pass_on(&self, log: LogId, entry: &Entry) {
+        let appended = pb::Appended { log: log_number(log), entry: Some(entry.clone().into()) };
+        self.send(log, None, &event(pb::event::Kind::Appended(appended)));
+        if let (LogId::Personal(account), Some(conversation)) = (log, joined(entry)) {
+            self.follow_new(account, LogId::Conversation(conversation)).await;
+        }
+    }
+
+    /// The account's sessions live on another log from now on. What was appended to it before they
+    /// did they learn by comparing heads.
+    async fn follow_new(&self, account: AccountId, log: LogId) {
+        let numbers: Vec<_> = match self.state().accounts.get(&account) {
+            Some(shared) => shared.sessions.iter().copied().collect(),
+            None => return,
+        };
+        for number in numbers {
+            self.follow(number, &[log]).await;
+            if let Some(live) = self.state().sessions.get(&number) {
+                live.queue.set_behind();
+            }
+        }
+    }
+
+    /// Ends the account's sessions whose login has ended. Which those are the store says and not
+    /// the hint, which may come late: when the same device has logged in again.
+    async fn end_sessions(&self, account: AccountId, reason: &EndReason) {
+        let (code, message) = match reason {
+            EndReason::Kicked { by } => (CloseCode::Kicked, format!("you logged in on {by}")),
+            EndReason::Revoked => (CloseCode::Unauthorised, "this login has ended".to_owned()),
+        };
+        let sessions: Vec<_> = {
+            let state = self.state();
+            let Some(shared) = state.accounts.get(&account) else { return };
+            let live = shared.sessions.iter().filter_map(|number| state.sessions.get(number));
+            live.map(|live| (live.token, live.connection.clone())).collect()
+        };
+        for (token, connection) in sessions {
+            match self.store.identify(&token, self.clock.now()).await {
+                Ok(Some(_)) => {}
+                Ok(None) => connection.close(code, &message),
+                Err(error) => {
+                    // The session looks for itself each minute.
+                    let refusal = error.into_refusal();
+                    tracing::warn!(error.code = %refusal.code, "a session may have to end");
+                }
+            }
+        }
+    }
+
+    /// Sends an event to the sessions on a log, but not to those of `except`.
+    fn send(&self, log: LogId, except: Option<AccountId>, frame: &Bytes) {
+        let state = self.state();
+        let Some(followers) = state.logs.get(&log) else { return };
+        for live in followers.iter().filter_map(|number| state.sessions.get(number)) {
+            if except != Some(live.account) {
+                live.queue.event(frame);
+            }
+        }
+    }
+}
+
+/// The conversation that an entry of a personal log brings.
+fn joined(entry: &Entry) -> Option<ConversationId> {
+    match &entry.body {
+        Body::Contact(step) if step.kind == ContactStepKind::Accepted => step.conversation,
+        _ => None,
+    }
+}
+
+/// An event as a frame, encoded once for all sessions that get it.
+pub(crate) fn event(kind: pb::event::Kind) -> Bytes {
+    let event = pb::Event { kind: Some(kind) };
+    frame::encode(&pb::ServerFrame { kind: Some(pb::server_frame::Kind::Event(event)) })
+}
