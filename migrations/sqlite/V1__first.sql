@@ -6,6 +6,9 @@
 
 -- Who is registered. The `*_key` columns hold the form in which names and addresses are compared
 -- (lower case), so that they are unique without regard to case and a search by prefix is a range.
+-- `storage_bytes` is what the account's rows in `uploads` count against its quota, `open_uploads` how
+-- many of them are receiving: both change in the transaction that changes those rows, so that opening
+-- an upload reads one row and not all of them.
 CREATE TABLE accounts (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
     name          TEXT    NOT NULL,
@@ -13,7 +16,9 @@ CREATE TABLE accounts (
     email         TEXT    NOT NULL,
     email_key     TEXT    NOT NULL UNIQUE,
     password_hash TEXT    NOT NULL,
-    created_ms    INTEGER NOT NULL
+    created_ms    INTEGER NOT NULL,
+    storage_bytes INTEGER NOT NULL DEFAULT 0 CHECK (storage_bytes >= 0),
+    open_uploads  INTEGER NOT NULL DEFAULT 0 CHECK (open_uploads >= 0)
 ) STRICT;
 
 -- Proofs of login. Only the hash of a token is kept; one a device.
@@ -148,7 +153,6 @@ CREATE TABLE blobs (
     refs         INTEGER NOT NULL DEFAULT 0 CHECK (refs >= 0),
     CHECK ((width IS NULL) = (height IS NULL))
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX blobs_by_uploader ON blobs (uploader, size);
 CREATE INDEX blobs_unreferenced ON blobs (completed_ms) WHERE refs = 0;
 CREATE INDEX blobs_without_thumbnail ON blobs (completed_ms) WHERE thumbnail = 1;
 

@@ -13,7 +13,7 @@ const GIB: u64 = 1024 * 1024 * 1024;
 pub struct Config {
     /// Bytes of one file.
     pub file_bytes_max: u64,
-    /// Bytes of all blobs and open uploads of one account.
+    /// Bytes of all blobs and open uploads of one account; each counts as 4096 at least.
     pub account_bytes_max: u64,
     /// Open uploads of one account.
     pub open_uploads_max: u64,

@@ -16,7 +16,7 @@ use skein_core::{
 use skein_store::{
     StoreError,
     blob::Blobs,
-    upload::{Checkpoint, Quota, StaleUpload, UploadState, Uploads},
+    upload::{Checkpoint, Quota, StaleUpload, UploadState, Uploads, charged_bytes},
 };
 
 /// What the tests see of it.
@@ -51,8 +51,9 @@ impl Ledger {
 impl Book {
     fn used(&self, account: AccountId) -> u64 {
         let mine = |blob: &&(BlobInfo, Timestamp)| blob.0.uploader == account;
-        let complete: u64 = self.blobs.values().filter(mine).map(|blob| blob.0.size).sum();
-        complete + self.open(account).map(|upload| upload.spec.size).sum::<u64>()
+        let complete = self.blobs.values().filter(mine).map(|blob| blob.0.size);
+        let open = self.open(account).map(|upload| upload.spec.size);
+        complete.chain(open).map(charged_bytes).sum()
     }
 
     fn open(&self, account: AccountId) -> impl Iterator<Item = &Upload> {
@@ -93,11 +94,11 @@ impl Uploads for Ledger {
                 },
             });
         }
-        if book.used(account) + spec.size > quota.bytes {
-            return Err(refuse(Code::Quota));
-        }
         if book.open(account).count() as u64 >= quota.open_uploads {
             return Err(refuse(Code::TooMany));
+        }
+        if book.used(account) + charged_bytes(spec.size) > quota.bytes {
+            return Err(refuse(Code::Quota));
         }
         let checkpoint = Checkpoint::default();
         let upload = Upload { spec, blob, checkpoint: checkpoint.clone(), touched: now };

@@ -23,7 +23,7 @@ pub trait Blobs: Send + Sync {
         blob: BlobId,
     ) -> Result<BlobStanding, StoreError>;
 
-    /// Bytes of the account's blobs and open uploads.
+    /// [Charged bytes](crate::upload::charged_bytes) of the account's blobs and open uploads.
     async fn used_bytes(&self, account: AccountId) -> Result<u64, StoreError>;
 
     /// Blobs whose thumbnail is pending, the oldest first, at most `limit`.

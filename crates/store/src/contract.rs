@@ -57,6 +57,7 @@ macro_rules! run_contract {
                 completes_once,
                 is_one_file_for_good,
                 respects_the_quota,
+                is_charged_for_a_block_at_least,
                 goes_stale_and_is_thrown_away;
             blob:
                 is_seen_by_its_uploader_and_where_it_was_sent,

@@ -14,6 +14,7 @@ mod contact;
 mod fault;
 mod log;
 mod reader;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod token;

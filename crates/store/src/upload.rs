@@ -9,6 +9,16 @@ use skein_core::{
 
 use crate::StoreError;
 
+/// Bytes that a file counts against the quota at least. Each costs records and an inode, so without
+/// this an account could store any number of empty ones. What was counted is persisted: stable.
+pub const FILE_BYTES_CHARGED_MIN: u64 = 4096;
+
+/// Bytes that a file of `size` bytes counts against the quota.
+#[must_use]
+pub const fn charged_bytes(size: u64) -> u64 {
+    if size < FILE_BYTES_CHARGED_MIN { FILE_BYTES_CHARGED_MIN } else { size }
+}
+
 /// Where an upload stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UploadState {
@@ -35,7 +45,7 @@ pub struct Checkpoint {
 /// How much an account may store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
-    /// Bytes of all its blobs and open uploads together.
+    /// [Charged bytes](charged_bytes) of all its blobs and open uploads together.
     pub bytes: u64,
     /// Open uploads.
     pub open_uploads: u64,

@@ -139,7 +139,7 @@ async fn a_wrong_hash_is_found_and_makes_nothing_visible() {
 
 #[tokio::test]
 async fn too_much_is_refused_at_open() {
-    let config = "[resource]\nfile_bytes_max = 1000\naccount_bytes_max = 1500\n\
+    let config = "[resource]\nfile_bytes_max = 10000\naccount_bytes_max = 18000\n\
                   open_uploads_max = 2\n";
     let scene = Scene::start(config).await;
     let session = scene.alice().await;
@@ -147,19 +147,19 @@ async fn too_much_is_refused_at_open() {
         let file = Synthetic::new(1, 1);
         pb::UploadOpen { size, ..file.open(random_id()) }
     };
-    for size in [1_001, 1 << 40, i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX] {
+    for size in [10_001, 1 << 40, i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX] {
         assert_eq!(refused_at_open(&session, open(size)).await, Code::FileTooLarge, "{size}");
     }
-    upload(&session, &Synthetic::new(1_000, 1)).await;
-    assert_eq!(refused_at_open(&session, open(501)).await, Code::Quota);
-    // What is announced counts before it arrives.
-    let (_first, _statuses, _) = ready(&session, open(400)).await;
-    assert_eq!(refused_at_open(&session, open(101)).await, Code::Quota);
+    upload(&session, &Synthetic::new(9_000, 1)).await;
+    assert_eq!(refused_at_open(&session, open(9_001)).await, Code::Quota);
+    // What is announced counts before it arrives, and a small file as one of 4,096 bytes.
+    let (_first, _statuses, _) = ready(&session, open(4_500)).await;
+    assert_eq!(refused_at_open(&session, open(4_501)).await, Code::Quota);
     let (_second, _statuses, _) = ready(&session, open(10)).await;
     assert_eq!(refused_at_open(&session, open(1)).await, Code::TooMany);
     // That is alice's storage, and nobody else's.
     let bob = RawSession::open(&scene.bob).await.expect("welcome");
-    upload(&bob, &Synthetic::new(1_000, 2)).await;
+    upload(&bob, &Synthetic::new(9_000, 2)).await;
     scene.still_serves().await;
 }
 

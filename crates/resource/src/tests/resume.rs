@@ -103,16 +103,16 @@ async fn refuses_what_does_not_fit_the_announcement() {
 #[tokio::test]
 async fn limits_are_refused_at_opening() {
     let stage = Stage::with(Config {
-        file_bytes_max: 1000,
-        account_bytes_max: 1500,
+        file_bytes_max: 10_000,
+        account_bytes_max: 18_000,
         open_uploads_max: 2,
         ..Config::default()
     });
-    let refusal = stage.refused(&spec(1, OCTETS, &content(1001))).await;
+    let refusal = stage.refused(&spec(1, OCTETS, &content(10_001))).await;
     assert_eq!(refusal.code, Code::FileTooLarge);
-    assert!(refusal.message.contains("1001") && refusal.message.contains("1000"));
-    stage.upload(2, OCTETS, &content(900)).await;
-    assert_eq!(stage.refused(&spec(3, OCTETS, &content(601))).await.code, Code::Quota);
+    assert!(refusal.message.contains("10001") && refusal.message.contains("10000"));
+    stage.upload(2, OCTETS, &content(9000)).await;
+    assert_eq!(stage.refused(&spec(3, OCTETS, &content(9001))).await.code, Code::Quota);
     for id in [4, 5] {
         drop(stage.open(&spec(id, OCTETS, &content(10))).await);
     }

@@ -13,7 +13,10 @@ use skein_core::{
 use super::scene::{
     NOW, ROOMY, bytes, entry, file, friends, person, picture, refused, spec, uploaded,
 };
-use crate::{Store, upload::UploadState};
+use crate::{
+    Store,
+    upload::{FILE_BYTES_CHARGED_MIN, UploadState},
+};
 
 pub(crate) async fn is_seen_by_its_uploader_and_where_it_was_sent(store: Arc<dyn Store>) {
     let (a, b, conversation) = friends(&store).await;
@@ -59,7 +62,7 @@ pub(crate) async fn stays_while_an_entry_refers_to_it(store: Arc<dyn Store>) {
     }
     assert_eq!(store.blob(unused.id).await.unwrap(), None);
     assert!(store.blob(sent.id).await.unwrap().is_some());
-    assert_eq!(store.used_bytes(a).await.unwrap(), 2000);
+    assert_eq!(store.used_bytes(a).await.unwrap(), 2 * FILE_BYTES_CHARGED_MIN);
     let too_late = store.append(a, file(conversation, 12, unused.id), NOW).await;
     assert_eq!(refused(too_late), Code::NotFound);
 

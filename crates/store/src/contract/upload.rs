@@ -13,7 +13,7 @@ use skein_core::{
 use super::scene::{NOW, ROOMY, bytes, person, refused, spec};
 use crate::{
     Store,
-    upload::{Checkpoint, Quota, StaleUpload, UploadState},
+    upload::{Checkpoint, FILE_BYTES_CHARGED_MIN, Quota, StaleUpload, UploadState},
 };
 
 async fn open(store: &Arc<dyn Store>, by: AccountId, spec: &UploadSpec, blob: u64) -> UploadState {
@@ -82,26 +82,47 @@ pub(crate) async fn is_one_file_for_good(store: Arc<dyn Store>) {
 pub(crate) async fn respects_the_quota(store: Arc<dyn Store>) {
     let a = person(&store, "alice").await.id;
     let b = person(&store, "bob").await.id;
-    let quota = Quota { bytes: 2500, open_uploads: 2 };
+    let quota = Quota { bytes: 25_000, open_uploads: 2 };
     let open = async |by, number, size| {
         let blob = BlobId(bytes(number));
         store.open_upload(by, spec(number, size), blob, quota, NOW).await
     };
-    open(a, 1, 1000).await.unwrap();
+    open(a, 1, 10_000).await.unwrap();
     store.complete_upload(a, spec(1, 0).id, None, NOW).await.unwrap();
-    open(a, 2, 1000).await.unwrap();
-    assert_eq!(store.used_bytes(a).await.unwrap(), 2000, "blobs and open uploads");
-    assert_eq!(refused(open(a, 3, 501).await), Code::Quota);
+    store.complete_upload(a, spec(1, 0).id, None, NOW).await.unwrap();
+    open(a, 2, 10_000).await.unwrap();
+    assert_eq!(store.used_bytes(a).await.unwrap(), 20_000, "blobs and open uploads");
+    assert_eq!(refused(open(a, 3, 5001).await), Code::Quota);
     assert_eq!(refused(open(a, 3, u64::MAX).await), Code::Quota);
-    open(a, 3, 500).await.unwrap();
+    open(a, 3, 5000).await.unwrap();
     assert_eq!(refused(open(a, 4, 0).await), Code::TooMany);
-    open(a, 2, 1000).await.unwrap();
-    open(b, 5, 2500).await.unwrap();
+    open(a, 2, 10_000).await.unwrap();
+    open(b, 5, 25_000).await.unwrap();
 
     assert!(store.discard_upload(a, spec(3, 0).id).await.unwrap());
-    assert_eq!(store.used_bytes(a).await.unwrap(), 2000);
-    open(a, 6, 0).await.unwrap();
+    assert!(!store.discard_upload(a, spec(3, 0).id).await.unwrap());
+    assert_eq!(store.used_bytes(a).await.unwrap(), 20_000);
+    open(a, 6, 5000).await.unwrap();
     assert_eq!(store.used_bytes(AccountId(99)).await.unwrap(), 0);
+}
+
+pub(crate) async fn is_charged_for_a_block_at_least(store: Arc<dyn Store>) {
+    let a = person(&store, "alice").await.id;
+    let quota = Quota { bytes: 2 * FILE_BYTES_CHARGED_MIN, open_uploads: 9 };
+    let open = async |number, size| {
+        let blob = BlobId(bytes(number));
+        store.open_upload(a, spec(number, size), blob, quota, NOW).await
+    };
+    for number in 1..=2 {
+        open(number, 0).await.unwrap();
+        store.complete_upload(a, spec(number, 0).id, None, NOW).await.unwrap();
+    }
+    assert_eq!(store.used_bytes(a).await.unwrap(), quota.bytes);
+    assert_eq!(refused(open(3, 0).await), Code::Quota, "empty files are bounded too");
+    assert!(store.delete_unreferenced_blob(BlobId(bytes(2))).await.unwrap());
+    assert_eq!(refused(open(3, FILE_BYTES_CHARGED_MIN + 1).await), Code::Quota);
+    open(3, FILE_BYTES_CHARGED_MIN).await.unwrap();
+    assert_eq!(store.used_bytes(a).await.unwrap(), quota.bytes);
 }
 
 pub(crate) async fn goes_stale_and_is_thrown_away(store: Arc<dyn Store>) {

@@ -13,6 +13,7 @@ use skein_core::{
 use super::{
     Sqlite,
     column::{Id, Int, count, number, text},
+    storage,
 };
 use crate::{StoreError, blob::Blobs};
 
@@ -38,7 +39,8 @@ impl Blobs for Sqlite {
     }
 
     async fn used_bytes(&self, account: AccountId) -> Result<u64, StoreError> {
-        self.read("add up an account's bytes", move |db| Ok(used_bytes(db, account)?)).await
+        self.read("read what an account stores", move |db| Ok(storage::of(db, account)?.bytes))
+            .await
     }
 
     async fn pending_thumbnails(&self, limit: usize) -> Result<Vec<BlobInfo>, StoreError> {
@@ -87,7 +89,11 @@ impl Blobs for Sqlite {
             let deleted = db.prepare_cached(sql)?.execute([blob.0])? > 0;
             if deleted {
                 // Its upload goes with it: opening that again must ask for the bytes again.
-                db.prepare_cached("DELETE FROM uploads WHERE blob = ?1")?.execute([blob.0])?;
+                let sql = "DELETE FROM uploads WHERE blob = ?1 RETURNING account, size";
+                let (owner, size) = db
+                    .prepare_cached(sql)?
+                    .query_row([blob.0], |row| Ok((number(row, 0)?, number(row, 1)?)))?;
+                storage::deleted(db, AccountId(owner), size)?;
             }
             Ok(deleted)
         })
@@ -131,13 +137,6 @@ pub(super) fn standing(
                WHERE r.blob = ?1 LIMIT 1";
     let shared_with = db.prepare_cached(sql)?.exists(params![blob.0, Id(account.0)])?;
     Ok(BlobStanding { uploader, shared_with })
-}
-
-/// Bytes of the account's blobs and open uploads, inside any transaction.
-pub(super) fn used_bytes(db: &Connection, account: AccountId) -> rusqlite::Result<u64> {
-    let sql = "SELECT coalesce((SELECT sum(size) FROM blobs WHERE uploader = ?1), 0) \
-             + coalesce((SELECT sum(size) FROM uploads WHERE account = ?1 AND state = 1), 0)";
-    db.prepare_cached(sql)?.query_row([Id(account.0)], |row| number(row, 0))
 }
 
 /// Records a blob that has become complete.

@@ -14,10 +14,11 @@ use super::{
     Sqlite, blob,
     column::{Id, Int, count, number, text},
     fault::Fault,
+    storage::{self, Storage},
 };
 use crate::{
     StoreError,
-    upload::{Checkpoint, Quota, StaleUpload, UploadState, Uploads},
+    upload::{Checkpoint, Quota, StaleUpload, UploadState, Uploads, charged_bytes},
 };
 
 /// `uploads.state` of one that misses bytes. Persisted, and named in an index: stable.
@@ -76,8 +77,16 @@ impl Uploads for Sqlite {
 
     async fn discard_upload(&self, account: AccountId, id: UploadId) -> Result<bool, StoreError> {
         self.write("discard an upload", move |db| {
-            let sql = "DELETE FROM uploads WHERE account = ?1 AND id = ?2 AND state = 1";
-            Ok(db.prepare_cached(sql)?.execute(params![Id(account.0), id.0])? > 0)
+            let sql = "DELETE FROM uploads WHERE account = ?1 AND id = ?2 AND state = 1 \
+                       RETURNING size";
+            let size = db
+                .prepare_cached(sql)?
+                .query_row(params![Id(account.0), id.0], |row| number(row, 0))
+                .optional()?;
+            if let Some(size) = size {
+                storage::discarded(db, account, size)?;
+            }
+            Ok(size.is_some())
         })
         .await
     }
@@ -158,18 +167,16 @@ fn open(
     quota: Quota,
     now: Timestamp,
 ) -> Result<UploadState, Fault> {
-    let open_uploads = db
-        .prepare_cached("SELECT count(*) FROM uploads WHERE account = ?1 AND state = 1")?
-        .query_row([Id(account.0)], |row| number(row, 0))?;
+    let Storage { bytes, open_uploads } = storage::of(db, account)?;
     if open_uploads >= quota.open_uploads {
         let message = format!("{open_uploads} uploads are open already; finish one of them first");
         return Err(Refusal::new(Code::TooMany, message).into());
     }
-    let used = blob::used_bytes(db, account)?;
-    if used.saturating_add(spec.size) > quota.bytes {
-        let left = quota.bytes.saturating_sub(used);
+    let charged = charged_bytes(spec.size);
+    if bytes.saturating_add(charged) > quota.bytes {
+        let left = quota.bytes.saturating_sub(bytes);
         let message =
-            format!("the file has {} bytes and your storage has room for {left}", spec.size);
+            format!("the file takes {charged} bytes and your storage has room for {left}");
         return Err(Refusal::new(Code::Quota, message).into());
     }
     let sql = "INSERT INTO uploads \
@@ -185,6 +192,7 @@ fn open(
         RECEIVING,
         Int(now.0)
     ])?;
+    storage::opened(db, account, spec.size)?;
     Ok(UploadState::Receiving { blob, checkpoint: Checkpoint::default() })
 }
 
@@ -202,6 +210,7 @@ fn complete(
     let sql = "UPDATE uploads SET state = ?3, durable = size, hash_state = x'', touched_ms = ?4 \
                WHERE account = ?1 AND id = ?2";
     db.prepare_cached(sql)?.execute(params![Id(account.0), id.0, COMPLETE, Int(now.0)])?;
+    storage::completed(db, account)?;
     let info = BlobInfo {
         id: upload.blob,
         uploader: account,
