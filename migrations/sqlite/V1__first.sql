@@ -4,6 +4,14 @@
 -- BLOBs of 32. Accounts and conversations are numbered from 1, and AUTOINCREMENT keeps a number
 -- from being used again after its owner is gone.
 
+-- Which store this is: an id drawn when it is made, so that clients notice that they talk to another
+-- one at the same address.
+CREATE TABLE instance (
+    one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    id  BLOB    NOT NULL CHECK (length(id) = 16)
+) STRICT;
+INSERT INTO instance (one, id) VALUES (1, randomblob(16));
+
 -- Who is registered. The `*_key` columns hold the form in which names and addresses are compared
 -- (lower case), so that they are unique without regard to case and a search by prefix is a range.
 -- `storage_bytes` is what the account's rows in `uploads` count against its quota, `open_uploads` how

@@ -12,13 +12,15 @@ use skein_core::{
     refusal::Refusal,
     time::Clock,
 };
-use skein_store::{account::Accounts, token::Tokens};
+use skein_store::{account::Accounts, instance::Instance, token::Tokens};
 
 use crate::{config::GateConfig, limits::Tries, password::Hasher};
 
 /// What the gate works with.
 #[derive(Clone)]
 pub struct Parts {
+    /// Tells this server from others.
+    pub instance: Arc<dyn Instance>,
     /// Keeps accounts.
     pub accounts: Arc<dyn Accounts>,
     /// Keeps tokens.
@@ -38,6 +40,7 @@ pub struct Parts {
 /// The state of the router.
 pub(crate) struct Gate {
     pub(crate) config: GateConfig,
+    pub(crate) instance: Arc<dyn Instance>,
     pub(crate) accounts: Arc<dyn Accounts>,
     pub(crate) tokens: Arc<dyn Tokens>,
     pub(crate) verifier: Arc<dyn Verifier>,
@@ -54,6 +57,7 @@ impl Gate {
             tries: Tries::new(config.limits, parts.keys),
             hasher: Hasher::new(),
             config,
+            instance: parts.instance,
             accounts: parts.accounts,
             tokens: parts.tokens,
             verifier: parts.verifier,

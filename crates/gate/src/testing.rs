@@ -103,6 +103,7 @@ impl World {
 
     pub(crate) fn parts(&self) -> Parts {
         Parts {
+            instance: self.store.clone(),
             accounts: self.store.clone(),
             tokens: self.store.clone(),
             verifier: self.verifier.clone(),

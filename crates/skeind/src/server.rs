@@ -106,6 +106,7 @@ impl Server {
             if config.verify.smtp.is_some() { Registration::Code } else { Registration::Open };
         config.gate.registration.get_or_insert(by_default);
         let gate_parts = skein_gate::Parts {
+            instance: store.clone(),
             accounts: store.clone(),
             tokens: store.clone(),
             verifier,

@@ -10,6 +10,7 @@ pub(crate) mod account;
 pub(crate) mod blob;
 pub(crate) mod contact;
 pub(crate) mod contact_retry;
+pub(crate) mod instance;
 pub(crate) mod log;
 pub(crate) mod log_order;
 pub(crate) mod scene;
@@ -20,6 +21,8 @@ pub(crate) mod upload;
 macro_rules! run_contract {
     ($empty:path) => {
         $crate::contract::run_contract! { $empty;
+            instance:
+                has_an_id_that_stays;
             account:
                 names_and_addresses_are_unique,
                 is_found_by_name_address_and_id,

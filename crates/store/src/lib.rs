@@ -8,8 +8,8 @@
 //! implementations. An operation is one transaction; what it appended to logs it returns as
 //! [`Committed`](log::Committed), and the caller tells the bus.
 //!
-//! This crate refuses to read clocks or draw random numbers, to publish anything, and to know who
-//! is connected. Rights are decided by [`skein_core::policy`] on facts read in the same
+//! This crate refuses to read clocks or draw random numbers (but for the id of a new store), to
+//! publish anything, and to know who is connected. Rights are decided by [`skein_core::policy`] on facts read in the same
 //! transaction.
 
 pub mod account;
@@ -18,6 +18,7 @@ pub mod contact;
 #[cfg(test)]
 pub mod contract;
 pub mod error;
+pub mod instance;
 pub mod log;
 pub mod sqlite;
 pub mod token;
@@ -27,7 +28,8 @@ pub use error::StoreError;
 
 /// Everything that a store keeps. Roles take the traits that they need.
 pub trait Store:
-    account::Accounts
+    instance::Instance
+    + account::Accounts
     + token::Tokens
     + contact::Contacts
     + log::Logs
@@ -38,7 +40,8 @@ pub trait Store:
 }
 
 impl<T> Store for T where
-    T: account::Accounts
+    T: instance::Instance
+        + account::Accounts
         + token::Tokens
         + contact::Contacts
         + log::Logs

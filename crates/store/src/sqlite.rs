@@ -12,6 +12,7 @@ mod blob;
 mod column;
 mod contact;
 mod fault;
+mod instance;
 mod log;
 mod reader;
 mod storage;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use skein_bus::hint::{EndReason, Hint, Topic};
 use skein_core::{
@@ -62,6 +63,10 @@ pub(crate) struct LoginAnswer {
     /// The account's name, as its owner writes it.
     #[schema(example = "alice")]
     name: String,
+    /// Which server this is: 32 hexadecimal digits that stay for as long as its data does. If they
+    /// are others than at the last login, what was kept of that server is void.
+    #[schema(example = "5b0e61c2a4f98d37e6120c4b9fd8a375")]
+    server_id: String,
     /// Where to open a session.
     chat: Chat,
 }
@@ -89,6 +94,7 @@ pub(crate) async fn log_in(
     gate.tries.login(&name, from).await?;
     let Credentials { profile, password_hash } = authenticate(&gate, &name, password).await?;
     // Before the token: a login that leads nowhere should change nothing.
+    let server_id = HEXLOWER.encode(&gate.instance.instance().await?);
     let node = gate.directory.assign().await?;
 
     let token = token_text(&rand::random());
@@ -110,6 +116,7 @@ pub(crate) async fn log_in(
         expires_at_ms: expires.0,
         account: profile.id.0,
         name: profile.name.to_string(),
+        server_id,
         chat: node.into(),
     }))
 }
@@ -181,6 +188,22 @@ mod tests {
         assert_eq!(answer.json["account"], json!(account));
         assert_eq!(answer.json["name"], json!("Alice"));
         assert_eq!(answer.json["chat"]["address"], json!("127.0.0.1:4433"));
+    }
+
+    #[tokio::test]
+    async fn says_which_server_it_is() {
+        let (world, other) = (World::start().await, World::start().await);
+        let server_id = async |world: &World| {
+            let answer = world.try_log_in("alice", PASSWORD, DEVICE).await;
+            answer.json["server_id"].as_str().expect("text").to_owned()
+        };
+        for world in [&world, &other] {
+            world.register("alice").await;
+        }
+        let first = server_id(&world).await;
+        assert!(first.len() == 32 && first.bytes().all(|byte| byte.is_ascii_hexdigit()), "{first}");
+        assert_eq!(server_id(&world).await, first);
+        assert_ne!(server_id(&other).await, first, "it began anew");
     }
 
     #[tokio::test]

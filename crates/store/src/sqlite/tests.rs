@@ -20,6 +20,7 @@ use crate::{
     Store, StoreError,
     account::Accounts,
     contract::scene::{NOW, entry, friends, note, person, refused, token, uploaded, words},
+    instance::Instance,
 };
 
 /// An empty store in a folder that lives as long as the second value.
@@ -75,6 +76,15 @@ async fn reopening_keeps_everything() {
     let next = store.append(b, words(conversation, 12, "next"), NOW).await.unwrap();
     assert_eq!(next.entry.seq, Seq(2));
     assert_eq!(person(&store, "carol").await.id.0, 3, "numbers go on");
+}
+
+#[tokio::test]
+async fn a_store_is_the_same_as_long_as_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let id = open(folder.path()).instance().await.unwrap();
+    assert_eq!(open(folder.path()).instance().await.unwrap(), id);
+    let (another, _folder) = in_folder();
+    assert_ne!(another.instance().await.unwrap(), id);
 }
 
 #[tokio::test]
