@@ -1,6 +1,6 @@
 //! Clients that ask too fast, too often or in too great numbers, and one that never reads.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use skein_core::refusal::Code;
 use skein_net::dial::{DialConfig, DialError};
@@ -66,6 +66,11 @@ async fn a_fast_session_is_held_back_and_a_fast_opener_refused() {
     let error = in_time(limited).await;
     assert_eq!(code(&error), Code::RateLimited);
     assert!((1..=1_000).contains(&error.retry_after_ms), "{error:?}");
+    // Coming back does not refill what the account may ask; time does.
+    drop(alice);
+    let refused = RawSession::open(&scene.alice).await.err().expect("the rate is used up");
+    assert_eq!(refused.code, Some(CloseCode::Overloaded), "{refused}");
+    tokio::time::sleep(Duration::from_secs(1)).await;
     scene.still_serves().await;
 }
 
