@@ -10,10 +10,11 @@ use std::{
 };
 
 use skein_core::{
+    refusal::Refusal,
     time::Timestamp,
-    transfer::{Meter, Next},
+    transfer::{Meter, Next, Patience},
 };
-use skein_net::Connection;
+use skein_net::{Connection, stream::StreamError};
 
 use crate::{Client, Error};
 
@@ -65,12 +66,38 @@ struct Reporter<'a> {
     total: Option<u64>,
 }
 
-/// How one try of a transfer ended, if not well.
-enum Interrupted {
-    /// Something that another try may not meet.
-    Retry(Next),
-    /// Something that it would.
+/// How one try of a transfer ended before the file was complete.
+enum Stop {
+    /// The connection or the stream is gone, or there was none.
+    Lost,
+    /// The server says why.
+    Refused(Refusal),
+    /// Something that the next try would meet as well.
     Failed(Error),
+}
+
+impl Stop {
+    /// How long to wait before the next try. `progressed` says whether this one moved bytes: then
+    /// it is the first failure in a row, whatever came before it.
+    fn next_try(self, patience: &mut Patience, progressed: bool) -> Result<Duration, Error> {
+        if progressed {
+            patience.progressed();
+        }
+        let (next, given_up) = match self {
+            Self::Lost => (
+                patience.lost(rand::random()),
+                Error::Unreachable("the connection was lost too often".to_owned()),
+            ),
+            Self::Refused(refusal) => {
+                (patience.refused(&refusal, rand::random()), Error::Refused(refusal))
+            }
+            Self::Failed(error) => return Err(error),
+        };
+        match next {
+            Next::Retry(delay) => Ok(delay),
+            Next::GiveUp => Err(given_up),
+        }
+    }
 }
 
 impl<'a> Reporter<'a> {
@@ -110,8 +137,41 @@ impl Client {
     }
 }
 
-impl From<Error> for Interrupted {
+impl From<Error> for Stop {
     fn from(error: Error) -> Self {
         Self::Failed(error)
+    }
+}
+
+impl From<StreamError> for Stop {
+    fn from(error: StreamError) -> Self {
+        match error {
+            StreamError::Abandoned(Some(code)) if !code.is_transient() => {
+                Self::Refused(Refusal::new(code, format!("the server ended the transfer: {code}")))
+            }
+            StreamError::Frame(error) => Self::Failed(Error::BadAnswer(error.to_string())),
+            StreamError::Abandoned(_) | StreamError::Closed(_) => Self::Lost,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use skein_core::transfer::FAILURES_IN_A_ROW_MAX;
+
+    use super::*;
+
+    #[test]
+    fn a_try_that_moved_bytes_is_never_the_last() {
+        let mut patience = Patience::default();
+        for _ in 0..FAILURES_IN_A_ROW_MAX {
+            assert!(Stop::Lost.next_try(&mut patience, false).is_ok());
+        }
+        assert!(Stop::Lost.next_try(&mut patience, true).is_ok());
+        for _ in 1..FAILURES_IN_A_ROW_MAX {
+            assert!(Stop::Lost.next_try(&mut patience, false).is_ok());
+        }
+        let given_up = Stop::Lost.next_try(&mut patience, false);
+        assert!(matches!(given_up, Err(Error::Unreachable(_))));
     }
 }

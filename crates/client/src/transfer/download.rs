@@ -8,13 +8,9 @@ use std::{
 use skein_core::{
     entry::Attachment,
     port::resource::Variant,
-    refusal::Refusal,
-    transfer::{Download, Next, Patience},
+    transfer::{Download, Patience},
 };
-use skein_net::{
-    priority::Priority,
-    stream::{Receiver, StreamError},
-};
+use skein_net::{priority::Priority, stream::Receiver};
 use skein_wire::{
     pb::{self, download_status::Kind},
     transfer::DownloadRequest,
@@ -24,7 +20,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
 };
 
-use super::{PIECE_BYTES, Phase, Progress, Reporter, STALL_TIMEOUT};
+use super::{PIECE_BYTES, Phase, Progress, Reporter, STALL_TIMEOUT, Stop};
 use crate::{Client, Error};
 
 /// A download under way: the machine and the partial file.
@@ -82,30 +78,11 @@ impl Client {
         let mut patience = Patience::default();
         while !part.download.is_complete() {
             let before = part.download.offset();
-            let interrupted = match self.try_fetch(part).await {
-                Ok(()) => continue,
-                Err(interrupted) => interrupted,
-            };
-            if part.download.offset() > before {
-                patience.progressed();
-            }
-            let next = match interrupted {
-                Stop::Lost => patience.lost(rand::random()),
-                Stop::Refused(refusal) => match patience.refused(&refusal, rand::random()) {
-                    Next::GiveUp => return Err(Error::Refused(refusal)),
-                    next => next,
-                },
-                Stop::Failed(error) => return Err(error),
-            };
-            match next {
-                Next::Retry(delay) => {
-                    part.reporter.report(Phase::Waiting, part.download.offset());
-                    tokio::time::sleep(delay).await;
-                }
-                Next::GiveUp => {
-                    return Err(Error::Unreachable("the connection was lost too often".to_owned()));
-                }
-            }
+            let Err(stop) = self.try_fetch(part).await else { continue };
+            let progressed = part.download.offset() > before;
+            let delay = stop.next_try(&mut patience, progressed)?;
+            part.reporter.report(Phase::Waiting, part.download.offset());
+            tokio::time::sleep(delay).await;
         }
         Ok(())
     }
@@ -135,13 +112,6 @@ impl Client {
         part.reporter.begin(Phase::Opened, part.download.offset());
         part.take(&mut receiver).await
     }
-}
-
-/// Why a stream ended before the file was complete.
-enum Stop {
-    Lost,
-    Refused(Refusal),
-    Failed(Error),
 }
 
 impl<'a> Part<'a> {
@@ -215,23 +185,5 @@ fn name_file(from: &Path, to: &Path, replace: bool) -> Result<(), Error> {
         // A file system without links: nothing better than to look first.
         Err(_) if !to.exists() => fs::rename(from, to).map_err(Error::file(to)),
         Err(error) => Err(Error::file(to)(error)),
-    }
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl From<StreamError> for Stop {
-    fn from(error: StreamError) -> Self {
-        match error {
-            StreamError::Abandoned(Some(code)) if !code.is_transient() => {
-                Self::Refused(Refusal::new(code, format!("the server ended the download: {code}")))
-            }
-            StreamError::Frame(error) => Self::Failed(Error::BadAnswer(error.to_string())),
-            StreamError::Abandoned(_) | StreamError::Closed(_) => Self::Lost,
-        }
     }
 }

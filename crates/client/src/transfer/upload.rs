@@ -10,8 +10,8 @@ use skein_core::{
     entry::{Content, Draft},
     id::{BlobId, ConversationId, EntryId, UploadId},
     port::resource::{Offsets, UploadSpec},
-    refusal::{Code, Refusal},
-    transfer::{Next, Patience, Upload},
+    refusal::Code,
+    transfer::{Patience, Upload},
 };
 use skein_net::{
     priority::Priority,
@@ -23,7 +23,7 @@ use tokio::{
     sync::Notify,
 };
 
-use super::{Interrupted, PIECE_BYTES, Phase, Progress, Reporter, STALL_TIMEOUT, source::Source};
+use super::{PIECE_BYTES, Phase, Progress, Reporter, STALL_TIMEOUT, Stop, source::Source};
 use crate::{Client, Delivery, Error, home::UploadRecord};
 
 /// One stream of an upload: the machine, and who waits for its window to move.
@@ -128,24 +128,14 @@ impl Client {
         let mut patience = Patience::default();
         loop {
             let before = lock(&upload).offsets().durable;
-            let tried = self.try_upload(source, record, &upload, reporter, &mut patience).await;
-            let next = match tried {
+            let stop = match self.try_upload(source, record, &upload, reporter).await {
                 Ok(complete) => return Ok(complete),
-                Err(Interrupted::Failed(error)) => return Err(error),
-                Err(Interrupted::Retry(next)) => next,
+                Err(stop) => stop,
             };
-            if lock(&upload).offsets().durable > before {
-                patience.progressed();
-            }
-            match next {
-                Next::Retry(delay) => {
-                    reporter.report(Phase::Waiting, lock(&upload).offsets().durable);
-                    tokio::time::sleep(delay).await;
-                }
-                Next::GiveUp => {
-                    return Err(Error::Unreachable("the connection was lost too often".to_owned()));
-                }
-            }
+            let durable = lock(&upload).offsets().durable;
+            let delay = stop.next_try(&mut patience, durable > before)?;
+            reporter.report(Phase::Waiting, durable);
+            tokio::time::sleep(delay).await;
         }
     }
 
@@ -156,11 +146,8 @@ impl Client {
         record: &UploadRecord,
         upload: &Mutex<Upload>,
         reporter: &Reporter<'_>,
-        patience: &mut Patience,
-    ) -> Result<Complete, Interrupted> {
-        let Some(connection) = self.transfer_connection().await? else {
-            return Err(Interrupted::Retry(patience.lost(rand::random())));
-        };
+    ) -> Result<Complete, Stop> {
+        let Some(connection) = self.transfer_connection().await? else { return Err(Stop::Lost) };
         let spec = UploadSpec {
             id: record.upload,
             size: record.size,
@@ -191,15 +178,9 @@ impl Client {
         };
         match outcome.await {
             Ok(Ok(complete)) => Ok(complete),
-            Ok(Err(Error::Refused(refusal))) => {
-                Err(retry_or_fail(patience.refused(&refusal, rand::random()), refusal))
-            }
-            Ok(Err(error)) => Err(Interrupted::Failed(error)),
-            Err(StreamError::Abandoned(Some(code))) if !code.is_transient() => {
-                let refusal = Refusal::new(code, format!("the server ended the upload: {code}"));
-                Err(retry_or_fail(patience.refused(&refusal, rand::random()), refusal))
-            }
-            Err(_) => Err(Interrupted::Retry(patience.lost(rand::random()))),
+            Ok(Err(Error::Refused(refusal))) => Err(Stop::Refused(refusal)),
+            Ok(Err(error)) => Err(Stop::Failed(error)),
+            Err(error) => Err(error.into()),
         }
     }
 }
@@ -292,13 +273,6 @@ impl Flow<'_> {
         }
         sender.finish();
         std::future::pending().await
-    }
-}
-
-fn retry_or_fail(next: Next, refusal: Refusal) -> Interrupted {
-    match next {
-        Next::Retry(_) => Interrupted::Retry(next),
-        Next::GiveUp => Interrupted::Failed(Error::Refused(refusal)),
     }
 }
 
