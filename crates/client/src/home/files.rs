@@ -103,17 +103,16 @@ impl Home {
         .await
     }
 
-    /// Whether the bytes in the partial file at `path` are the beginning of this blob.
-    pub(crate) async fn is_part_of(
-        &self,
-        path: String,
-        blob: BlobId,
-        variant: Variant,
-    ) -> Result<bool, Error> {
+    /// What the partial file at `path` was going to be, if this home has begun it.
+    pub(crate) async fn part_at(&self, path: String) -> Result<Option<(BlobId, Variant)>, Error> {
         self.read(move |database| {
-            let sql = "SELECT 1 FROM downloads WHERE path = ?1 AND blob = ?2 AND thumbnail = ?3";
+            let sql = "SELECT blob, thumbnail FROM downloads WHERE path = ?1";
             let mut query = database.prepare_cached(sql)?;
-            Ok(query.exists(params![path, blob.0, variant == Variant::Thumbnail])?)
+            let row = query.query_row(params![path], |row| {
+                let variant = if row.get(1)? { Variant::Thumbnail } else { Variant::Original };
+                Ok((BlobId(row.get(0)?), variant))
+            });
+            Ok(row.optional()?)
         })
         .await
     }

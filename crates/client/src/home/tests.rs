@@ -173,9 +173,10 @@ async fn transfers_are_remembered_until_they_are_done() {
 
     let (blob, path) = (BlobId([1; 16]), || "/b.part".to_owned());
     home.keep_download(path(), blob, Variant::Original).await.unwrap();
-    assert!(home.is_part_of(path(), blob, Variant::Original).await.unwrap());
-    assert!(!home.is_part_of(path(), blob, Variant::Thumbnail).await.unwrap());
-    assert!(!home.is_part_of(path(), BlobId([2; 16]), Variant::Original).await.unwrap());
+    assert_eq!(home.part_at(path()).await.unwrap(), Some((blob, Variant::Original)));
+    assert_eq!(home.part_at("/c.part".to_owned()).await.unwrap(), None);
+    home.keep_download(path(), blob, Variant::Thumbnail).await.unwrap();
+    assert_eq!(home.part_at(path()).await.unwrap(), Some((blob, Variant::Thumbnail)));
     home.forget_download(path()).await.unwrap();
-    assert!(!home.is_part_of(path(), blob, Variant::Original).await.unwrap());
+    assert_eq!(home.part_at(path()).await.unwrap(), None);
 }

@@ -17,7 +17,7 @@ use skein_wire::{
 };
 use tokio::{
     fs::{File, OpenOptions},
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt},
 };
 
 use super::{PIECE_BYTES, Phase, Progress, Reporter, STALL_TIMEOUT, Stop};
@@ -38,8 +38,9 @@ impl Client {
     /// and have the hash that the message names.
     ///
     /// # Errors
-    /// [`Error::FileExists`] if there is a file and `replace` is false; if the server refuses, the
-    /// disk cannot be written, or too many tries in a row brought nothing.
+    /// [`Error::FileExists`] if there is such a file, or a partial one that this home did not
+    /// begin, and `replace` is false; if the server refuses, the disk cannot be written, or too
+    /// many tries in a row brought nothing.
     pub async fn download(
         &self,
         attachment: &Attachment,
@@ -56,9 +57,16 @@ impl Client {
         let path = PathBuf::from(path);
         let key = std::path::absolute(&path).map_err(Error::file(&path))?;
         let key = key.to_string_lossy().into_owned();
-        let fresh = !self.home.is_part_of(key.clone(), attachment.blob, variant).await?;
-        self.home.keep_download(key.clone(), attachment.blob, variant).await?;
-        let mut part = Part::open(attachment, variant, path, fresh, &progress).await?;
+        let begun = self.home.part_at(key.clone()).await?;
+        let file = if begun == Some((attachment.blob, variant)) {
+            open(&path).await?
+        } else {
+            let file = open_empty(&path, replace || begun.is_some()).await?;
+            // Not before the file is empty: no other file's bytes may count as this one's.
+            self.home.keep_download(key.clone(), attachment.blob, variant).await?;
+            file
+        };
+        let mut part = Part::new(attachment, variant, path, file, &progress).await?;
         self.fetch(&mut part).await?;
         if let Err(wrong) = part.download.verify() {
             // Nothing of it can be trusted: the next call begins anew.
@@ -115,23 +123,22 @@ impl Client {
 }
 
 impl<'a> Part<'a> {
-    /// Opens the partial file, and reads what an earlier call has left in it.
-    async fn open(
+    /// Reads what an earlier call has left in the partial file.
+    async fn new(
         attachment: &Attachment,
         variant: Variant,
         path: PathBuf,
-        fresh: bool,
+        mut file: File,
         progress: &'a (dyn Fn(Progress) + Send + Sync),
     ) -> Result<Self, Error> {
         let promised = match variant {
             Variant::Original => Some((attachment.size, attachment.hash)),
             Variant::Thumbnail => None,
         };
-        // Of a thumbnail there is no hash to hold the bytes to, and it is small.
-        let fresh = fresh || variant == Variant::Thumbnail;
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(fresh);
-        let mut file = options.open(&path).await.map_err(Error::file(&path))?;
+        if variant == Variant::Thumbnail {
+            // There is no hash to hold the bytes to, and it is small.
+            file.set_len(0).await.map_err(Error::file(&path))?;
+        }
         let mut download = Download::new(promised);
         let mut buffer = vec![0; PIECE_BYTES];
         loop {
@@ -142,8 +149,7 @@ impl<'a> Part<'a> {
             if download.handle_bytes(&buffer[..count]).is_err() {
                 // More than the file has: these cannot be its bytes.
                 file.set_len(0).await.map_err(Error::file(&path))?;
-                drop(file);
-                file = options.open(&path).await.map_err(Error::file(&path))?;
+                file.rewind().await.map_err(Error::file(&path))?;
                 download = Download::new(promised);
                 break;
             }
@@ -172,6 +178,25 @@ impl<'a> Part<'a> {
     }
 }
 
+async fn open(path: &Path) -> Result<File, Error> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    options.open(path).await.map_err(Error::file(path))
+}
+
+/// Opens the partial file without what is in it. Bytes that are there are someone's file that
+/// happens to have this name, unless `ours`.
+async fn open_empty(path: &Path, ours: bool) -> Result<File, Error> {
+    let file = open(path).await?;
+    let length = file.metadata().await.map_err(Error::file(path))?.len();
+    if length > 0 && !ours {
+        return Err(Error::FileExists(path.to_owned()));
+    }
+    file.set_len(0).await.map_err(Error::file(path))?;
+    file.sync_all().await.map_err(Error::file(path))?;
+    Ok(file)
+}
+
 /// Gives the partial file its name, without ever replacing a file that was not to be replaced.
 fn name_file(from: &Path, to: &Path, replace: bool) -> Result<(), Error> {
     if replace {
@@ -185,5 +210,46 @@ fn name_file(from: &Path, to: &Path, replace: bool) -> Result<(), Error> {
         // A file system without links: nothing better than to look first.
         Err(_) if !to.exists() => fs::rename(from, to).map_err(Error::file(to)),
         Err(error) => Err(Error::file(to)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use skein_core::{
+        id::BlobId,
+        name::{FileName, MediaType},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_unrelated_partial_file_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let client = Client::open(&folder.path().join("home")).unwrap();
+        let attachment = Attachment {
+            blob: BlobId([1; 16]),
+            name: FileName::parse("a").unwrap(),
+            size: 5,
+            media_type: MediaType::parse("text/plain").unwrap(),
+            hash: [0; 32],
+        };
+        let (to, part) = (folder.path().join("a"), folder.path().join("a.part"));
+        fs::write(&part, "someone's").unwrap();
+        let fetch = |replace| client.download(&attachment, Variant::Original, &to, replace, drop);
+        let refused = fetch(false).await.unwrap_err();
+        assert!(matches!(refused, Error::FileExists(path) if path == part));
+        assert_eq!(fs::read(&part).unwrap(), b"someone's");
+        // Nobody is connected here; the partial file is made all the same.
+        assert!(matches!(fetch(true).await, Err(Error::NotConnected)));
+        assert_eq!(fs::read(&part).unwrap(), b"");
+        // It is this home's from now on.
+        fs::write(&part, "hel").unwrap();
+        assert!(matches!(fetch(false).await, Err(Error::NotConnected)));
+        assert_eq!(fs::read(&part).unwrap(), b"hel");
+        // What was begun for another blob is begun anew.
+        let other = Attachment { blob: BlobId([2; 16]), ..attachment.clone() };
+        let fetched = client.download(&other, Variant::Original, &to, false, drop).await;
+        assert!(matches!(fetched, Err(Error::NotConnected)));
+        assert_eq!(fs::read(&part).unwrap(), b"");
     }
 }
