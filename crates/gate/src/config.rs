@@ -91,7 +91,10 @@ impl From<Sessions> for SessionPolicy {
 pub struct Limits {
     /// Connections from one network at a time. The gate takes 512 in all.
     pub connections_per_network: usize,
-    /// Logins for one account name in five minutes, right or wrong.
+    /// Logins for one account name from one network in five minutes, right or wrong.
+    pub logins_per_name_and_network_per_5_minutes: u32,
+    /// Logins for one account name from all networks in five minutes, right or wrong. It bounds
+    /// guessing with many addresses, but whoever has that many can also lock the owner out.
     pub logins_per_name_per_5_minutes: u32,
     /// Logins from one network in five minutes, right or wrong.
     pub logins_per_network_per_5_minutes: u32,
@@ -105,7 +108,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_per_network: 64,
-            logins_per_name_per_5_minutes: 20,
+            logins_per_name_and_network_per_5_minutes: 20,
+            logins_per_name_per_5_minutes: 500,
             logins_per_network_per_5_minutes: 300,
             registrations_per_network_per_hour: 60,
             resets_per_network_per_hour: 60,

@@ -19,6 +19,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// Counts tries and says when there were too many.
 pub(crate) struct Tries {
     keys: Arc<dyn Keys>,
+    logins_by_name_and_network: RateLimit,
     logins_by_name: RateLimit,
     logins_by_network: RateLimit,
     registrations: RateLimit,
@@ -30,6 +31,11 @@ impl Tries {
         let limit = |name, count: u32, window| RateLimit { name, count: count.into(), window };
         Self {
             keys,
+            logins_by_name_and_network: limit(
+                "logins-by-name-and-network",
+                limits.logins_per_name_and_network_per_5_minutes,
+                FIVE_MINUTES,
+            ),
             logins_by_name: limit(
                 "logins-by-name",
                 limits.logins_per_name_per_5_minutes,
@@ -47,23 +53,25 @@ impl Tries {
 
     /// Counts a login.
     pub(crate) async fn login(&self, name: &Username, from: IpAddr) -> Result<(), Refusal> {
-        // The network first: one that is over its limit must not lock the name's owner out.
-        self.count(&self.logins_by_network, &Subject::network(from)).await?;
-        self.count(&self.logins_by_name, &Subject::name(name)).await
+        // What one network may do comes first: over its limit, it must not lock the owner out.
+        let (network, name) = (Subject::network(from), Subject::name(name));
+        self.count(&self.logins_by_network, network.as_str()).await?;
+        self.count(&self.logins_by_name_and_network, &format!("{name}/{network}")).await?;
+        self.count(&self.logins_by_name, name.as_str()).await
     }
 
     /// Counts a registration.
     pub(crate) async fn registration(&self, from: IpAddr) -> Result<(), Refusal> {
-        self.count(&self.registrations, &Subject::network(from)).await
+        self.count(&self.registrations, Subject::network(from).as_str()).await
     }
 
     /// Counts an attempt at a new password.
     pub(crate) async fn reset(&self, from: IpAddr) -> Result<(), Refusal> {
-        self.count(&self.resets, &Subject::network(from)).await
+        self.count(&self.resets, Subject::network(from).as_str()).await
     }
 
-    async fn count(&self, limit: &RateLimit, subject: &Subject) -> Result<(), Refusal> {
-        match limit.exceeded(&*self.keys, subject.as_str()).await {
+    async fn count(&self, limit: &RateLimit, subject: &str) -> Result<(), Refusal> {
+        match limit.exceeded(&*self.keys, subject).await {
             Ok(None) => Ok(()),
             Ok(Some(wait)) => Err(Refusal::limited("too many attempts; try again later", wait)),
             Err(error) => {
@@ -75,5 +83,38 @@ impl Tries {
                 })
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use skein_bus::local::Local;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_network_does_not_lock_out_the_owner() {
+        let limits = Limits::default();
+        let tries = Tries::new(limits, Arc::new(Local::new()));
+        let name = Username::parse("alice").expect("a name");
+        let network = |last| IpAddr::from([192, 0, 2, last]);
+        let mut let_through = 0;
+        for _ in 0..limits.logins_per_name_per_5_minutes {
+            let_through += u32::from(tries.login(&name, network(1)).await.is_ok());
+        }
+        assert_eq!(let_through, limits.logins_per_name_and_network_per_5_minutes);
+        assert_eq!(tries.login(&name, network(2)).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn many_networks_share_a_bound_on_guesses() {
+        let limits = Limits { logins_per_name_per_5_minutes: 3, ..Limits::default() };
+        let tries = Tries::new(limits, Arc::new(Local::new()));
+        let name = Username::parse("alice").expect("a name");
+        for last in 1..=3 {
+            assert_eq!(tries.login(&name, IpAddr::from([192, 0, 2, last])).await, Ok(()));
+        }
+        let refused = tries.login(&name, IpAddr::from([192, 0, 2, 4])).await;
+        assert_eq!(refused.map_err(|refusal| refusal.code), Err(Code::RateLimited));
     }
 }

@@ -9,8 +9,8 @@
 //! [`Committed`](log::Committed), and the caller tells the bus.
 //!
 //! This crate refuses to read clocks or draw random numbers (but for the id of a new store), to
-//! publish anything, and to know who is connected. Rights are decided by [`skein_core::policy`] on facts read in the same
-//! transaction.
+//! publish anything, and to know who is connected. Rights are decided by [`skein_core::policy`] on
+//! facts read in the same transaction.
 
 pub mod account;
 pub mod blob;
