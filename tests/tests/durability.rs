@@ -1,9 +1,11 @@
 //! What was acknowledged stays, once, in order and without a gap, though the server is killed while
 //! messages are being sent.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, pin::pin, time::Duration};
 
-use skein_client::{Body, Client, ConversationId, Entry, Event, LogId, Note, Seq, Text, Username};
+use skein_client::{
+    Body, Client, ConversationId, DeviceName, Entry, Event, LogId, Note, Seq, Text, Username,
+};
 use skein_testkit::{PATIENCE, cli::PASSWORD, gate::Gate, raw::RawSession, server::Server};
 use skein_wire::pb::{self, reply, request};
 use tempfile::TempDir;
@@ -14,7 +16,8 @@ const KILLS: usize = 5;
 async fn client(server: &Server, folder: &TempDir, name: &str) -> Client {
     let client = Client::open(&folder.path().join(name)).expect("a home");
     let name = Username::parse(name).expect("a name");
-    client.log_in(server.http(), &name, PASSWORD).await.expect("logged in");
+    let device = DeviceName::parse("test").expect("a device name");
+    client.log_in(server.http(), &name, PASSWORD, &device).await.expect("logged in");
     client.connect().await.expect("connecting");
     client.live(PATIENCE).await.expect("live");
     client
@@ -64,7 +67,7 @@ async fn two_thousand_messages_survive_five_kills_of_the_server() {
     let conversation = befriend(&alice, &bob).await;
 
     // Bob hears everything live, or catches up.
-    let mut events = bob.events();
+    let mut events = bob.events().await.expect("the home can be read");
     let listening = tokio::spawn(async move {
         let mut heard: Vec<Entry> = Vec::new();
         while heard.len() < MESSAGES {
@@ -118,4 +121,45 @@ async fn two_thousand_messages_survive_five_kills_of_the_server() {
         assert_eq!((entry.seq, words(entry)), (Seq(at as u64 + 1), format!("text {at}")));
     }
     assert_eq!(alice.unsent().await.expect("the home can be read"), 0);
+}
+
+/// How many times a client waits for its disk before it is connecting: more than it takes.
+const CONNECTING_STEPS: usize = 8;
+
+#[tokio::test]
+async fn what_is_written_while_a_client_connects_is_sent_as_well() {
+    let server = Server::start();
+    let gate = Gate::new(server.http());
+    gate.register("alice").await;
+    gate.register("bob").await;
+    let folder = TempDir::new().expect("the temporary folder takes folders");
+    let alice = client(&server, &folder, "alice").await;
+    let bob = client(&server, &folder, "bob").await;
+    let conversation = befriend(&alice, &bob).await;
+    let mut events = alice.events().await.expect("the home can be read");
+    for step in 0..CONNECTING_STEPS {
+        alice.close().await;
+        let mut connecting = pin!(alice.connect());
+        let mut connected = false;
+        for _ in 0..step {
+            tokio::select! {
+                biased;
+                result = &mut connecting, if !connected => {
+                    result.expect("connecting");
+                    connected = true;
+                }
+                // It is let on by one step: the home answers in turn.
+                unsent = alice.unsent() => { unsent.expect("the home can be read"); }
+            }
+        }
+        let text = Text::parse(format!("in step {step}")).expect("a text");
+        let written = alice.send_text(conversation, text).await.expect("kept").id();
+        if !connected {
+            connecting.await.expect("connecting");
+        }
+        let sent = async {
+            while !matches!(events.next().await, Some(Event::Sent { id, .. }) if id == written) {}
+        };
+        tokio::time::timeout(PATIENCE, sent).await.expect("it is sent");
+    }
 }

@@ -268,3 +268,33 @@ async fn a_second_login_on_the_same_device_ends_the_first() {
     let list = request::Kind::ListContacts(pb::ListContacts {});
     assert!(matches!(session.request(list).await, reply::Kind::Contacts(_)));
 }
+
+/// A server with a session whose client has fallen silent, so that it cannot be drained at once.
+async fn with_a_silent_session(config: &str) -> (Server, Relay, RawSession) {
+    let server = Server::with_config(config);
+    let gate = Gate::new(server.http());
+    let mut login = gate.newcomer("alice").await;
+    let relay = Relay::start(server.quic()).await.expect("a relay");
+    login.chat.address = relay.address().to_string();
+    let session = RawSession::open(&login).await.expect("welcome");
+    relay.set(Weather { cut: true, ..Weather::default() });
+    (server, relay, session)
+}
+
+#[tokio::test]
+async fn the_deadline_ends_a_drain_and_the_exit_says_so() {
+    let (mut server, _relay, _session) =
+        with_a_silent_session("[shutdown]\ndeadline_seconds = 1\n").await;
+    server.terminate();
+    assert_eq!(server.wait().code(), Some(1), "{}", server.log());
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_a_drain_and_the_exit_says_so() {
+    let (mut server, _relay, _session) =
+        with_a_silent_session("[shutdown]\ndeadline_seconds = 600\n").await;
+    server.terminate();
+    eventually("the drain has begun", || async { server.log().contains("stopping") }).await;
+    server.terminate();
+    assert_eq!(server.wait().code(), Some(1), "{}", server.log());
+}
