@@ -128,8 +128,12 @@ pub(crate) fn start(parts: Parts) -> Handle {
 impl Driver {
     async fn run(mut self) {
         self.parts.session.connect();
+        let mut fit = self.take_drafts().await;
         loop {
-            if let Err(error) = self.carry_out().await {
+            if fit.is_ok() {
+                fit = self.carry_out().await;
+            }
+            if let Err(error) = &fit {
                 tracing::error!("the session ends: {error}");
                 let reason = error.to_string();
                 self.publish(Status::Broken { reason });
@@ -159,6 +163,16 @@ impl Driver {
         tokio::time::timeout(FAREWELL_TIMEOUT, self.parts.dialer.idle()).await.ok();
     }
 
+    /// Takes what was written before this driver could be reached. What is written from now on comes
+    /// as a command, and what comes as both is one.
+    async fn take_drafts(&mut self) -> Result<(), Error> {
+        for draft in self.parts.home.drafts().await? {
+            let now = self.now();
+            self.parts.session.enqueue(draft, now)?;
+        }
+        Ok(())
+    }
+
     /// Milliseconds since the driver started: a clock that no one can turn.
     fn now(&self) -> Timestamp {
         let elapsed = self.started.elapsed().as_millis();
@@ -173,7 +187,10 @@ impl Driver {
                 if matches!(self.parts.session.link(), Link::Stopped(_)) {
                     return;
                 }
-                if let Err(full) = self.parts.session.enqueue(draft, now) {
+                // It may have been among those on disk when this driver started.
+                if !self.parts.session.outbox().holds(id)
+                    && let Err(full) = self.parts.session.enqueue(draft, now)
+                {
                     // It is kept: the next process sends it.
                     tracing::warn!("a message waits for the next connection: {full}");
                     return;

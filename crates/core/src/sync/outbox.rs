@@ -78,6 +78,12 @@ impl Outbox {
         self.in_flight
     }
 
+    /// Whether the draft with this id is here.
+    #[must_use]
+    pub fn holds(&self, id: EntryId) -> bool {
+        self.drafts.iter().any(|queued| queued.draft.id == id)
+    }
+
     /// The draft with this id, while it is in flight.
     #[must_use]
     pub fn sent(&self, id: EntryId) -> Option<&Draft> {
@@ -182,8 +188,10 @@ mod tests {
         let mut outbox = outbox(66);
         assert_eq!(sends(&mut outbox, 0), (1..=64).collect::<Vec<_>>());
         assert!(outbox.handle_acked(id(66)).is_none());
+        assert!(outbox.holds(id(2)) && outbox.holds(id(66)) && !outbox.holds(id(67)));
         assert!(outbox.handle_acked(id(2)).is_some());
         assert!(outbox.handle_acked(id(2)).is_none());
+        assert!(!outbox.holds(id(2)));
         assert_eq!(sends(&mut outbox, 0), [65]);
         assert!(outbox.handle_acked(id(65)).is_some());
         assert_eq!(sends(&mut outbox, 0), [66]);
