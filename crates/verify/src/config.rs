@@ -11,7 +11,10 @@ use skein_ops::secret::Secret;
 pub struct Config {
     /// The mail server. Without one, mails become files in the outbox folder.
     pub smtp: Option<Smtp>,
-    /// Codes mailed to one address in an hour.
+    /// Codes mailed to one address in an hour at the wish of one network.
+    pub codes_per_email_and_network_per_hour: u32,
+    /// Codes mailed to one address in an hour at the wish of all networks. It bounds mail that nobody
+    /// asked for, but whoever has that many networks can also keep the owner from a code.
     pub codes_per_email_per_hour: u32,
     /// Codes asked for from one network (an IPv4 address, an IPv6 /64) in an hour.
     pub codes_per_network_per_hour: u32,
@@ -19,7 +22,12 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { smtp: None, codes_per_email_per_hour: 5, codes_per_network_per_hour: 20 }
+        Self {
+            smtp: None,
+            codes_per_email_and_network_per_hour: 5,
+            codes_per_email_per_hour: 20,
+            codes_per_network_per_hour: 20,
+        }
     }
 }
 

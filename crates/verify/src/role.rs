@@ -40,6 +40,7 @@ pub struct Verify {
     queue: Queue,
     keys: Arc<dyn Keys>,
     clock: Arc<dyn Clock>,
+    per_email_and_network: RateLimit,
     per_email: RateLimit,
     per_network: RateLimit,
 }
@@ -98,17 +99,24 @@ impl Verify {
             queue: Queue::start(mailer, shutdown),
             keys: parts.keys,
             clock: parts.clock,
+            per_email_and_network: limit(
+                "codes-per-email-and-network",
+                config.codes_per_email_and_network_per_hour,
+            ),
             per_email: limit("codes-per-email", config.codes_per_email_per_hour),
             per_network: limit("codes-per-network", config.codes_per_network_per_hour),
         }
     }
 
     async fn hold_to_limits(&self, email: &Email, from: IpAddr) -> Result<(), Refusal> {
-        // The network first: one that is over its limit must not use up the address's.
-        for (limit, subject) in
-            [(&self.per_network, Subject::network(from)), (&self.per_email, Subject::email(email))]
-        {
-            let exceeded = limit.exceeded(&*self.keys, subject.as_str()).await;
+        let (network, email) = (Subject::network(from), Subject::email(email));
+        // What one network may do comes first: over its limit, it must not use up the address's.
+        for (limit, subject) in [
+            (&self.per_network, network.to_string()),
+            (&self.per_email_and_network, format!("{email}/{network}")),
+            (&self.per_email, email.to_string()),
+        ] {
+            let exceeded = limit.exceeded(&*self.keys, &subject).await;
             if let Some(wait) = exceeded.map_err(away)? {
                 return Err(Refusal::limited("too many codes were asked for; try later", wait));
             }
@@ -130,16 +138,15 @@ impl Verifier for Verify {
         deliver: bool,
     ) -> Result<CodeSent, Refusal> {
         self.hold_to_limits(email, from).await?;
-        let (code, nonce) = {
-            let mut rng = rand::rng();
-            (code::draw(&mut rng), rand::Rng::random(&mut rng))
-        };
+        let key = code::record_key(purpose, email);
+        let stored = self.keys.get(&key).await.map_err(away)?;
+        let record = stored.as_deref().and_then(Record::decode);
+        let record = record.unwrap_or_else(|| Record::draw(&mut rand::rng(), purpose, email));
+        let code = record.open(purpose, email);
         let now = self.clock.now();
         let mail = mail::compose(&self.from, email, purpose, &code, CODE_LIFETIME, now)
             .map_err(|_| Refusal::from(BadText::Email))?;
-        let record = Record::new(nonce, purpose, email, &code).encode();
-        let key = code::record_key(purpose, email);
-        self.keys.put(&key, &record, CODE_LIFETIME).await.map_err(away)?;
+        self.keys.put(&key, &record.encode(), CODE_LIFETIME).await.map_err(away)?;
         self.queue.push(mail, deliver).map_err(|Full| {
             tracing::warn!("the queue of mails is full");
             unavailable("mail cannot be sent at the moment")
@@ -159,6 +166,10 @@ impl Verifier for Verify {
             return Err(expired("the code was guessed at too often"));
         }
         if !record.is_for(purpose, email, code) {
+            // The last guess makes room, so that asking again brings a code that is good.
+            if tries.count == u64::from(CODE_TRIES_MAX) {
+                self.keys.delete(&key).await.map_err(away)?;
+            }
             return Err(Refusal::new(Code::WrongCode, "the code is wrong"));
         }
         if self.keys.delete(&key).await.map_err(away)? {

@@ -36,7 +36,8 @@ pub struct CodeSent {
 /// Makes, mails and checks verification codes.
 #[async_trait]
 pub trait Verifier: Send + Sync {
-    /// Mails a new code to the address; it replaces an earlier one of the same purpose.
+    /// Mails a code to the address. While an earlier one of the same purpose is good, that one is
+    /// mailed again and good for its whole time from now on: asking voids nobody's code.
     ///
     /// `deliver` is false where the caller knows that nobody should get mail (a reset for an
     /// address without an account): everything but the mail then happens alike, so that the answer

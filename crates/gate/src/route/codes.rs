@@ -67,7 +67,7 @@ pub(crate) struct CodeAnswer {
     request_body = CodeRequest,
     responses((
         status = 202,
-        description = "If a code is due, it is on its way; it replaces an earlier one.",
+        description = "If a code is due, it is on its way: the earlier one if it is still good.",
         body = CodeAnswer
     ))
 )]

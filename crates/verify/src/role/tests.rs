@@ -122,16 +122,31 @@ async fn five_wrong_guesses_void_it() {
     assert_eq!(outcome(right), None, "a new code has new tries");
 }
 
-#[tokio::test]
-async fn a_new_code_replaces_the_old() {
+#[tokio::test(start_paused = true)]
+async fn asking_again_voids_nothing() {
     let mut world = World::new(&Config::default());
-    let old = world.code(Purpose::Register, &bo()).await;
-    let new = world.code(Purpose::Register, &bo()).await;
-    if old != new {
-        let result = world.verify.check(Purpose::Register, &bo(), &old).await;
+    let code = world.code(Purpose::Register, &bo()).await;
+    time::advance(CODE_LIFETIME / 2).await;
+    assert_eq!(world.code(Purpose::Register, &bo()).await, code, "the same is mailed again");
+    time::advance(CODE_LIFETIME * 3 / 4).await;
+    assert_eq!(outcome(world.verify.check(Purpose::Register, &bo(), &code).await), None);
+    let used = world.verify.check(Purpose::Register, &bo(), &code).await;
+    assert_eq!(outcome(used), Some(Code::ExpiredCode));
+}
+
+#[tokio::test]
+async fn asking_again_brings_no_new_tries() {
+    let mut world = World::new(&Config::default());
+    for _ in 0..CODE_TRIES_MAX - 1 {
+        let code = world.code(Purpose::Register, &bo()).await;
+        let result = world.verify.check(Purpose::Register, &bo(), wrong(&code)).await;
         assert_eq!(outcome(result), Some(Code::WrongCode));
     }
-    assert_eq!(outcome(world.verify.check(Purpose::Register, &bo(), &new).await), None);
+    let code = world.code(Purpose::Register, &bo()).await;
+    for expected in [Code::WrongCode, Code::ExpiredCode] {
+        let result = world.verify.check(Purpose::Register, &bo(), wrong(&code)).await;
+        assert_eq!(outcome(result), Some(expected));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -183,6 +198,23 @@ async fn limits_addresses_and_networks() {
     let same_network = request("2001:db8::ffff", "new@example.org").await;
     assert_eq!(outcome(same_network), Some(Code::RateLimited));
     assert_eq!(outcome(request("2001:db8:0:1::", "new@example.org").await), None);
+}
+
+#[tokio::test]
+async fn one_network_leaves_codes_to_others() {
+    let config = Config::default();
+    let world = World::new(&config);
+    let request = async |last: u8| {
+        let from = IpAddr::from([192, 0, 2, last]);
+        outcome(world.verify.request(Purpose::ResetPassword, &bo(), from, true).await)
+    };
+    for _ in 0..config.codes_per_email_and_network_per_hour {
+        assert_eq!(request(7).await, None);
+    }
+    for _ in 0..config.codes_per_email_per_hour {
+        assert_eq!(request(7).await, Some(Code::RateLimited));
+    }
+    assert_eq!(request(8).await, None);
 }
 
 #[tokio::test]
