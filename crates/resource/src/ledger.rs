@@ -32,6 +32,8 @@ pub(crate) struct Book {
     pub(crate) fail_completion: bool,
     /// The next checkpoint fails.
     pub(crate) fail_checkpoint: bool,
+    /// As soon as stale uploads were listed, all uploads are continued, at this time.
+    pub(crate) continue_found: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone)]
@@ -146,25 +148,45 @@ impl Uploads for Ledger {
         Ok(book.blobs.entry(info.id).or_insert((info, now)).0.clone())
     }
 
-    async fn discard_upload(&self, account: AccountId, id: UploadId) -> Result<bool, StoreError> {
-        Ok(self.book().uploads.remove(&(account, id)).is_some())
+    async fn discard_upload(
+        &self,
+        account: AccountId,
+        id: UploadId,
+        untouched_since: Option<Timestamp>,
+    ) -> Result<bool, StoreError> {
+        let mut book = self.book();
+        let stale = book
+            .uploads
+            .get(&(account, id))
+            .is_some_and(|upload| untouched_since.is_none_or(|since| upload.touched < since));
+        Ok(stale && book.uploads.remove(&(account, id)).is_some())
     }
 
     async fn stale_uploads(
         &self,
         before: Timestamp,
+        after: Option<StaleUpload>,
         limit: usize,
     ) -> Result<Vec<StaleUpload>, StoreError> {
-        let book = self.book();
-        let stale = book.uploads.iter().filter(|(_, upload)| {
-            upload.touched < before && !book.blobs.contains_key(&upload.blob)
-        });
-        let stale = stale.map(|((account, id), upload)| StaleUpload {
-            account: *account,
-            id: *id,
-            blob: upload.blob,
-        });
-        Ok(stale.take(limit).collect())
+        let mut book = self.book();
+        let open = book.uploads.iter().filter(|(_, up)| !book.blobs.contains_key(&up.blob));
+        let mut stale: Vec<_> = open
+            .map(|((account, id), Upload { blob, touched, .. })| StaleUpload {
+                account: *account,
+                id: *id,
+                blob: *blob,
+                touched: *touched,
+            })
+            .filter(|upload| upload.touched < before)
+            .collect();
+        let place = |upload: &StaleUpload| (upload.touched, upload.account, upload.id);
+        stale.sort_by_key(place);
+        stale.retain(|upload| after.is_none_or(|after| place(upload) > place(&after)));
+        stale.truncate(limit);
+        if let Some(now) = book.continue_found.take() {
+            book.uploads.values_mut().for_each(|upload| upload.touched = now);
+        }
+        Ok(stale)
     }
 }
 

@@ -22,8 +22,11 @@ use crate::{
     role::{Parts, on_disk},
 };
 
-/// Uploads and blobs that one round throws away, of each kind.
+/// Uploads and blobs that are listed at a time, of each kind.
 const BATCH: usize = 256;
+/// Batches that one round works through, of each kind: enough to keep up with those who upload a lot
+/// of nothing, and each round has an end.
+const BATCHES: usize = 64;
 /// File names that one round looks up, in staging and of each kind in the depot.
 const NAMES: usize = 1024;
 
@@ -80,29 +83,58 @@ pub(crate) async fn round(parts: &Parts, now: Timestamp) -> Result<Swept, Resour
 
 async fn expire(parts: &Parts, now: Timestamp) -> Result<usize, ResourceError> {
     let before = now.before(parts.config.upload_expiry());
-    let mut expired = 0;
-    for StaleUpload { account, id, blob } in parts.records.stale_uploads(before, BATCH).await? {
-        // Whoever has it open keeps it; whoever opens it from now on waits and finds it gone.
-        let Some(alone) = parts.table.seat_alone((account, id)) else { continue };
-        if parts.records.discard_upload(account, id).await? {
-            remove_staged(parts, blob).await?;
-            // Its bytes are there if a crash came before the last step of finishing.
-            parts.depot.delete(blob, Variant::Original).await?;
-            expired += 1;
+    let (mut expired, mut last) = (0, None);
+    for _ in 0..BATCHES {
+        // Those that are open stay in the list: what follows on the last one is the rest.
+        let batch = parts.records.stale_uploads(before, last, BATCH).await?;
+        for upload in &batch {
+            expired += usize::from(expire_one(parts, upload, before).await?);
         }
-        drop(alone);
+        if is_last(parts, batch.len()) {
+            break;
+        }
+        last = batch.last().copied();
     }
     Ok(expired)
+}
+
+async fn expire_one(
+    parts: &Parts,
+    &StaleUpload { account, id, blob, .. }: &StaleUpload,
+    before: Timestamp,
+) -> Result<bool, ResourceError> {
+    // Whoever has it open keeps it; whoever opens it from now on waits and finds it gone.
+    let Some(_alone) = parts.table.seat_alone((account, id)) else { return Ok(false) };
+    // Since it was listed, it may have been opened, continued and left again.
+    if !parts.records.discard_upload(account, id, Some(before)).await? {
+        return Ok(false);
+    }
+    remove_staged(parts, blob).await?;
+    // Its bytes are there if a crash came before the last step of finishing.
+    parts.depot.delete(blob, Variant::Original).await?;
+    Ok(true)
+}
+
+/// Whether no batch follows on one of `listed`. A stop does not wait for the rest.
+fn is_last(parts: &Parts, listed: usize) -> bool {
+    listed < BATCH || parts.shutdown.has_begun()
 }
 
 async fn collect(parts: &Parts, now: Timestamp) -> Result<usize, ResourceError> {
     let before = now.before(parts.config.blob_grace());
     let mut collected = 0;
-    for blob in parts.records.unreferenced_blobs(before, BATCH).await? {
-        if parts.records.delete_unreferenced_blob(blob).await? {
-            parts.depot.delete(blob, Variant::Original).await?;
-            parts.depot.delete(blob, Variant::Thumbnail).await?;
-            collected += 1;
+    for _ in 0..BATCHES {
+        let batch = parts.records.unreferenced_blobs(before, BATCH).await?;
+        let listed = batch.len();
+        for blob in batch {
+            if parts.records.delete_unreferenced_blob(blob).await? {
+                parts.depot.delete(blob, Variant::Original).await?;
+                parts.depot.delete(blob, Variant::Thumbnail).await?;
+                collected += 1;
+            }
+        }
+        if is_last(parts, listed) {
+            break;
         }
     }
     Ok(collected)

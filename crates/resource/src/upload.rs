@@ -227,7 +227,7 @@ impl Opening {
 
     async fn discard(&self, blob: BlobId) -> Result<(), ResourceError> {
         let (account, id) = self.seat.key();
-        self.parts.records.discard_upload(account, id).await?;
+        self.parts.records.discard_upload(account, id, None).await?;
         let staging = self.parts.staging.clone();
         on_disk("remove an upload", move || staging.remove(blob)).await?;
         Ok(())

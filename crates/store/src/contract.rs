@@ -61,7 +61,8 @@ macro_rules! run_contract {
                 is_one_file_for_good,
                 respects_the_quota,
                 is_charged_for_a_block_at_least,
-                goes_stale_and_is_thrown_away;
+                goes_stale_and_is_thrown_away,
+                is_found_stale_in_pages;
             blob:
                 is_seen_by_its_uploader_and_where_it_was_sent,
                 stays_while_an_entry_refers_to_it,

@@ -60,6 +60,8 @@ pub struct StaleUpload {
     pub id: UploadId,
     /// What its blob would have been called.
     pub blob: BlobId,
+    /// When it was opened first, or its last checkpoint.
+    pub touched: Timestamp,
 }
 
 /// Keeps uploads under way.
@@ -105,13 +107,21 @@ pub trait Uploads: Send + Sync {
         now: Timestamp,
     ) -> Result<BlobInfo, StoreError>;
 
-    /// Throws an open upload away. Whether there was one.
-    async fn discard_upload(&self, account: AccountId, id: UploadId) -> Result<bool, StoreError>;
+    /// Throws an open upload away; given a time, only one without a checkpoint since then. Whether
+    /// there was one.
+    async fn discard_upload(
+        &self,
+        account: AccountId,
+        id: UploadId,
+        untouched_since: Option<Timestamp>,
+    ) -> Result<bool, StoreError>;
 
-    /// Open uploads without a checkpoint since `before`, at most `limit`.
+    /// Open uploads without a checkpoint since `before`, the longest untouched first, at most
+    /// `limit`; or those that follow on `after`.
     async fn stale_uploads(
         &self,
         before: Timestamp,
+        after: Option<StaleUpload>,
         limit: usize,
     ) -> Result<Vec<StaleUpload>, StoreError>;
 }

@@ -5,6 +5,7 @@ use crate::sweep::Swept;
 
 const OCTETS: &str = "application/octet-stream";
 const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 async fn sweep(stage: &Stage, span: Duration) -> Swept {
     let now = stage.turn(span);
@@ -75,4 +76,53 @@ async fn files_that_the_store_does_not_know_are_deleted_after_the_grace() {
     assert!(!stage.staged(orphan).exists() && !stage.published(orphan).exists());
     assert_eq!(files(stage.root().join("staging")), 1);
     assert_eq!(stage.bytes(known).await, content(10));
+}
+
+/// More than the sweeper lists at a time, all empty, as they cost nothing but records.
+const MANY: u64 = 300;
+
+fn numbered(number: u64) -> UploadSpec {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&number.to_be_bytes());
+    UploadSpec { id: UploadId(id), ..spec(0, OCTETS, b"") }
+}
+
+#[tokio::test]
+async fn a_round_does_not_end_with_its_first_batch() {
+    let stage = Stage::with(Config { open_uploads_max: MANY, ..Config::default() });
+    for number in 0..MANY {
+        stage.open(&numbered(number)).await.2.finish().await.unwrap();
+    }
+    for number in MANY..2 * MANY {
+        drop(stage.open(&numbered(number)).await);
+    }
+    let many = MANY as usize;
+    let swept = sweep(&stage, 8 * DAY).await;
+    assert_eq!(swept, Swept { expired: many, collected: many, ..Swept::default() });
+}
+
+#[tokio::test]
+async fn open_uploads_hide_no_others_behind_them() {
+    let stage = Stage::with(Config { open_uploads_max: MANY, ..Config::default() });
+    let mut open = Vec::new();
+    for number in 1..MANY {
+        open.push(stage.open(&numbered(number)).await);
+    }
+    stage.turn(HOUR);
+    drop(stage.open(&numbered(MANY)).await);
+    assert_eq!(sweep(&stage, DAY + HOUR).await, Swept { expired: 1, ..Swept::default() });
+}
+
+#[tokio::test]
+async fn an_upload_that_is_continued_while_a_round_runs_stays() {
+    let stage = Stage::new();
+    let file = content(3000);
+    let (blob, _, mut sink) = stage.open(&spec(1, OCTETS, &file)).await;
+    sink.write(chunks(&file[..1000], 500)).await.unwrap();
+    drop(sink);
+    let now = stage.turn(DAY + HOUR);
+    stage.ledger.book().continue_found = Some(now);
+    assert_eq!(stage.role.sweep(now).await.unwrap(), Swept::default());
+    let (again, offsets, _) = stage.open(&spec(1, OCTETS, &file)).await;
+    assert_eq!((again, offsets.received), (blob, 1000));
 }

@@ -107,7 +107,7 @@ pub(crate) async fn is_known_from_its_first_byte(store: Arc<dyn Store>) {
         let number = if blob == open { 2 } else { 3 };
         store.open_upload(a, spec(number, 10), blob, ROOMY, NOW).await.unwrap();
     }
-    store.discard_upload(a, spec(3, 10).id).await.unwrap();
+    store.discard_upload(a, spec(3, 10).id, None).await.unwrap();
     let names = [BlobId(bytes(99)), open, discarded, complete];
     assert_eq!(store.known_blobs(&names).await.unwrap(), [open, complete]);
     assert!(store.known_blobs(&[]).await.unwrap().is_empty());

@@ -54,7 +54,7 @@ pub(crate) async fn completes_once(store: Arc<dyn Store>) {
 
     let late = store.checkpoint_upload(a, spec.id, Checkpoint::default(), NOW).await;
     assert_eq!(refused(late), Code::NotFound);
-    assert!(!store.discard_upload(a, spec.id).await.unwrap());
+    assert!(!store.discard_upload(a, spec.id, None).await.unwrap());
     assert!(store.blob(info.id).await.unwrap().is_some());
     let unknown = store.complete_upload(a, UploadId(bytes(9)), None, NOW).await;
     assert_eq!(refused(unknown), Code::NotFound);
@@ -99,8 +99,8 @@ pub(crate) async fn respects_the_quota(store: Arc<dyn Store>) {
     open(a, 2, 10_000).await.unwrap();
     open(b, 5, 25_000).await.unwrap();
 
-    assert!(store.discard_upload(a, spec(3, 0).id).await.unwrap());
-    assert!(!store.discard_upload(a, spec(3, 0).id).await.unwrap());
+    assert!(store.discard_upload(a, spec(3, 0).id, None).await.unwrap());
+    assert!(!store.discard_upload(a, spec(3, 0).id, None).await.unwrap());
     assert_eq!(store.used_bytes(a).await.unwrap(), 20_000);
     open(a, 6, 5000).await.unwrap();
     assert_eq!(store.used_bytes(AccountId(99)).await.unwrap(), 0);
@@ -127,12 +127,12 @@ pub(crate) async fn is_charged_for_a_block_at_least(store: Arc<dyn Store>) {
 
 pub(crate) async fn goes_stale_and_is_thrown_away(store: Arc<dyn Store>) {
     let a = person(&store, "alice").await.id;
+    let at = |number| Timestamp(NOW.0 + number);
     for number in 1..=4 {
-        let now = Timestamp(NOW.0 + number);
         let blob = BlobId(bytes(number));
-        store.open_upload(a, spec(number, 10), blob, ROOMY, now).await.unwrap();
+        store.open_upload(a, spec(number, 10), blob, ROOMY, at(number)).await.unwrap();
     }
-    let later = Timestamp(NOW.0 + 100);
+    let later = at(100);
     let checkpoint = Checkpoint { durable: 5, hash_state: vec![] };
     store.checkpoint_upload(a, spec(1, 10).id, checkpoint, later).await.unwrap();
     store.complete_upload(a, spec(2, 10).id, None, NOW).await.unwrap();
@@ -141,15 +141,46 @@ pub(crate) async fn goes_stale_and_is_thrown_away(store: Arc<dyn Store>) {
         account: a,
         id: UploadId(bytes(number)),
         blob: BlobId(bytes(number)),
+        touched: at(number),
     };
-    let found = store.stale_uploads(later, 10).await.unwrap();
+    let found = store.stale_uploads(later, None, 10).await.unwrap();
     assert_eq!(found, [stale(3), stale(4)], "one was touched and one is complete");
-    assert_eq!(store.stale_uploads(later, 1).await.unwrap(), [stale(3)]);
-    assert_eq!(store.stale_uploads(Timestamp(NOW.0 + 4), 10).await.unwrap(), [stale(3)]);
+    assert_eq!(store.stale_uploads(at(4), None, 10).await.unwrap(), [stale(3)]);
 
-    assert!(store.discard_upload(a, stale(3).id).await.unwrap());
-    assert!(!store.discard_upload(a, stale(3).id).await.unwrap());
+    // It is continued between being found and being thrown away.
+    assert!(!store.discard_upload(a, stale(1).id, Some(later)).await.unwrap());
+    assert!(!store.discard_upload(a, stale(4).id, Some(at(4))).await.unwrap());
+    assert!(store.discard_upload(a, stale(3).id, Some(later)).await.unwrap());
+    assert!(!store.discard_upload(a, stale(3).id, Some(later)).await.unwrap());
     let gone = store.complete_upload(a, stale(3).id, None, NOW).await;
     assert_eq!(refused(gone), Code::NotFound);
-    assert_eq!(store.stale_uploads(later, 10).await.unwrap(), [stale(4)]);
+    assert_eq!(store.stale_uploads(later, None, 10).await.unwrap(), [stale(4)]);
+}
+
+pub(crate) async fn is_found_stale_in_pages(store: Arc<dyn Store>) {
+    let a = person(&store, "alice").await.id;
+    let b = person(&store, "bob").await.id;
+    let mut all = Vec::new();
+    // Several at the same time: the page goes on after one of them.
+    for (number, by, time) in [(1, a, 1), (2, a, 2), (3, a, 2), (1, b, 2), (2, b, 3)] {
+        let (spec, blob) = (spec(number, 10), BlobId(bytes(10 * by.0 + number)));
+        let touched = Timestamp(NOW.0 + time);
+        store.open_upload(by, spec.clone(), blob, ROOMY, touched).await.unwrap();
+        all.push(StaleUpload { account: by, id: spec.id, blob, touched });
+    }
+    let later = Timestamp(NOW.0 + 10);
+    assert_eq!(store.stale_uploads(later, None, 10).await.unwrap(), all);
+    for limit in 1..=5 {
+        let mut found = Vec::new();
+        loop {
+            let after = found.last().copied();
+            let page = store.stale_uploads(later, after, limit).await.unwrap();
+            assert!(page.len() <= limit);
+            if page.is_empty() {
+                break;
+            }
+            found.extend(page);
+        }
+        assert_eq!(found, all, "{limit} at a time");
+    }
 }

@@ -75,13 +75,19 @@ impl Uploads for Sqlite {
         self.write("complete an upload", move |db| complete(db, account, id, dimensions, now)).await
     }
 
-    async fn discard_upload(&self, account: AccountId, id: UploadId) -> Result<bool, StoreError> {
+    async fn discard_upload(
+        &self,
+        account: AccountId,
+        id: UploadId,
+        untouched_since: Option<Timestamp>,
+    ) -> Result<bool, StoreError> {
         self.write("discard an upload", move |db| {
             let sql = "DELETE FROM uploads WHERE account = ?1 AND id = ?2 AND state = 1 \
-                       RETURNING size";
+                       AND (?3 IS NULL OR touched_ms < ?3) RETURNING size";
+            let since = untouched_since.map(|time| Int(time.0));
             let size = db
                 .prepare_cached(sql)?
-                .query_row(params![Id(account.0), id.0], |row| number(row, 0))
+                .query_row(params![Id(account.0), id.0, since], |row| number(row, 0))
                 .optional()?;
             if let Some(size) = size {
                 storage::discarded(db, account, size)?;
@@ -94,17 +100,26 @@ impl Uploads for Sqlite {
     async fn stale_uploads(
         &self,
         before: Timestamp,
+        after: Option<StaleUpload>,
         limit: usize,
     ) -> Result<Vec<StaleUpload>, StoreError> {
         self.read("find stale uploads", move |db| {
-            let sql = "SELECT account, id, blob FROM uploads \
-                       WHERE state = 1 AND touched_ms < ?1 ORDER BY touched_ms LIMIT ?2";
+            let sql = "SELECT account, id, blob, touched_ms FROM uploads \
+                       WHERE state = 1 AND touched_ms < ?1 \
+                       AND (touched_ms, account, id) > (?2, ?3, ?4) \
+                       ORDER BY touched_ms, account, id LIMIT ?5";
+            // Accounts are numbered from 1: the row of zeros comes before all others.
+            let (touched, account, id) = after.map_or((0, 0, [0; 16]), |upload| {
+                (upload.touched.0, upload.account.0, upload.id.0)
+            });
             let mut statement = db.prepare_cached(sql)?;
-            let found = statement.query_map(params![Int(before.0), count(limit)], |row| {
+            let place = params![Int(before.0), Int(touched), Id(account), id, count(limit)];
+            let found = statement.query_map(place, |row| {
                 Ok(StaleUpload {
                     account: AccountId(number(row, 0)?),
                     id: UploadId(row.get(1)?),
                     blob: BlobId(row.get(2)?),
+                    touched: Timestamp(number(row, 3)?),
                 })
             })?;
             Ok(found.collect::<Result<_, _>>()?)
