@@ -212,15 +212,24 @@ fn commit_all(connection: &Connection, jobs: &mut [Box<dyn Job>]) -> Result<(), 
     if jobs.is_empty() {
         return Ok(());
     }
+    // A rollback that failed once must not be in the way of every later batch.
+    roll_back(connection)?;
     execute(connection, "BEGIN IMMEDIATE")?;
     let done = jobs
         .iter_mut()
         .try_for_each(|job| run_caught(job.as_mut(), connection))
         .and_then(|()| Ok(execute(connection, "COMMIT")?));
-    if done.is_err() && !connection.is_autocommit() {
-        execute(connection, "ROLLBACK")?;
+    if done.is_err()
+        && let Err(error) = roll_back(connection)
+    {
+        tracing::error!(error.cause = %error, "a failed batch waits to be rolled back");
     }
     done
+}
+
+/// Ends the transaction without keeping anything of it, if one is open.
+fn roll_back(connection: &Connection) -> rusqlite::Result<()> {
+    if connection.is_autocommit() { Ok(()) } else { execute(connection, "ROLLBACK") }
 }
 
 /// A panic is a mistake in one operation. Without the writer, the service would go on without ever
@@ -237,4 +246,24 @@ fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
 
 fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_transaction_that_was_left_open_is_rolled_back_by_the_next_batch() {
+        let connection = Connection::open_in_memory().unwrap();
+        let begun = "CREATE TABLE t (n INTEGER); BEGIN; INSERT INTO t VALUES (1)";
+        connection.execute_batch(begun).unwrap();
+        let writer = Writer::start(connection).unwrap();
+        for rows in 0..3 {
+            let work = |db: &Connection| {
+                db.execute("INSERT INTO t VALUES (2)", [])?;
+                Ok(db.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0))?)
+            };
+            assert_eq!(writer.submit("test", work).await.unwrap(), rows + 1);
+        }
+    }
 }
