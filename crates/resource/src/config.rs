@@ -19,7 +19,8 @@ pub struct Config {
     pub open_uploads_max: u64,
     /// Seconds without a byte after which an upload is thrown away.
     pub upload_expiry_seconds: u64,
-    /// Seconds for which a complete blob may be without a message that refers to it.
+    /// Seconds for which a complete blob may be without a message that refers to it: longer than a
+    /// client with such a message in its outbox is likely to be away.
     pub blob_grace_seconds: u64,
     /// Seconds between two rounds of throwing away.
     pub sweep_interval_seconds: u64,
@@ -32,7 +33,7 @@ impl Default for Config {
             account_bytes_max: 20 * GIB,
             open_uploads_max: 32,
             upload_expiry_seconds: 24 * 60 * 60,
-            blob_grace_seconds: 60 * 60,
+            blob_grace_seconds: 7 * 24 * 60 * 60,
             sweep_interval_seconds: 60,
         }
     }
