@@ -74,7 +74,10 @@ impl Service {
             })?;
             Ok::<_, Refused>((sender, receiver, open.and_then(|open| open.kind)))
         });
-        let opened = opened.await;
+        let opened = tokio::select! {
+            opened = opened => opened,
+            () = self.shutdown.begun() => return Err(Refused::draining()),
+        };
         let (mut sender, receiver, open) = opened.map_err(|refusal| {
             Refused::new(CloseCode::TimedOut, &format!("{}: {refusal}", refusal.code))
         })??;

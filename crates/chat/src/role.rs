@@ -23,6 +23,7 @@ use skein_store::Store;
 use skein_wire::close::CloseCode;
 use thiserror::Error;
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 use crate::{
     answer::Answerer,
@@ -155,6 +156,7 @@ async fn accept(listener: Listener, doorkeeper: Doorkeeper, service: Service) {
     let shutdown = service.shutdown.clone();
     let listener = CloseOnDrop(listener);
     let unproven = Arc::new(Semaphore::new(UNPROVEN_MAX));
+    let connections = TaskTracker::new();
     loop {
         let arriving = tokio::select! {
             () = shutdown.begun() => break,
@@ -172,18 +174,17 @@ async fn accept(listener: Listener, doorkeeper: Doorkeeper, service: Service) {
             continue;
         };
         let service = service.clone();
-        shutdown.spawn(async move {
+        shutdown.spawn(connections.track_future(async move {
             match in_time(service.config.hello_timeout(), arriving.establish()).await {
                 Ok(Ok(connection)) => service.serve(connection, (place, turn)).await,
                 Ok(Err(closed)) => tracing::debug!(reason = %closed, "a handshake failed"),
                 Err(refusal) => tracing::debug!("a handshake was not finished: {refusal}"),
             }
-        });
+        }));
     }
-    // Sessions end by themselves, each with `draining`; whoever connected too late gets it here.
-    while service.answerer.hub.sessions() > 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    // Connections end by themselves, each with `draining`; who came too late gets it here.
+    connections.close();
+    connections.wait().await;
     let endpoint = listener.0.clone();
     drop(listener);
     tokio::time::timeout(GOODBYE_TIMEOUT, endpoint.idle()).await.ok();

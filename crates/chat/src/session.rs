@@ -83,10 +83,7 @@ impl Session {
                 CloseCode::TimedOut,
                 "timed_out: the client does not read the welcome",
             )),
-            () = shutdown.begun() => Err(Refused::new(
-                CloseCode::Draining,
-                "the server is going away; come back soon",
-            )),
+            () = shutdown.begun() => Err(Refused::draining()),
         };
         if let Err(refused) = welcomed {
             place.leave().await;
@@ -250,6 +247,10 @@ impl Answerer {
 impl Refused {
     pub(crate) fn new(code: CloseCode, message: &str) -> Self {
         Self { code, message: message.to_owned() }
+    }
+
+    pub(crate) fn draining() -> Self {
+        Self::new(CloseCode::Draining, "the server is going away; come back soon")
     }
 }
 

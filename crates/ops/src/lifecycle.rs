@@ -3,7 +3,15 @@
 //! A soft stop asks each role to take nothing new and to let go of what it has; a hard stop ends
 //! what is left. Roles spawn their tasks through [`Shutdown::spawn`], so that none is forgotten.
 
-use std::{future::Future, io, time::Duration};
+use std::{
+    future::Future,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -14,6 +22,8 @@ pub struct Shutdown {
     soft: CancellationToken,
     hard: CancellationToken,
     tasks: TaskTracker,
+    /// Whether a task was dropped before its end.
+    dropped: Arc<AtomicBool>,
 }
 
 /// How a process ended.
@@ -64,11 +74,12 @@ impl Shutdown {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let hard = self.hard.clone();
+        let (hard, dropped) = (self.hard.clone(), Arc::clone(&self.dropped));
         self.tasks.spawn(async move {
             tokio::select! {
-                () = hard.cancelled() => {}
+                biased;
                 () = task => {}
+                () = hard.cancelled() => dropped.store(true, Ordering::Release),
             }
         });
     }
@@ -77,19 +88,11 @@ impl Shutdown {
     pub async fn finish(&self, patience: Duration) -> Outcome {
         self.begun().await;
         self.tasks.close();
-        tokio::select! {
-            () = self.tasks.wait() => Outcome::Clean,
-            () = self.forced() => self.forced_out().await,
-            () = tokio::time::sleep(patience) => {
-                self.force();
-                self.forced_out().await
-            }
+        if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
+            self.force();
+            self.tasks.wait().await;
         }
-    }
-
-    async fn forced_out(&self) -> Outcome {
-        self.tasks.wait().await;
-        Outcome::Forced
+        if self.dropped.load(Ordering::Acquire) { Outcome::Forced } else { Outcome::Clean }
     }
 
     /// Begins the soft stop at the first SIGTERM or SIGINT, the hard one at the second.
