@@ -7,16 +7,13 @@ use std::path::Path;
 
 use figment::{
     Figment, Source,
-    error::Kind,
-    providers::{Env, Format, Serialized, Toml},
+    error::{Actual, Kind},
+    providers::{Format, Serialized, Toml},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
-/// What every variable of the server begins with.
-const PREFIX: &str = "SKEIN_";
-/// Variables with that beginning that belong to the client or to the tests.
-const NOT_OURS: &[&str] = &["config", "home", "log", "server", "seed", "seeds", "write_vectors"];
+use crate::environment::{self, Variable};
 
 /// A configuration that is not accepted: where, which key, and what would be.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -40,6 +37,18 @@ where
     T: Default + Serialize + DeserializeOwned,
     F: Serialize,
 {
+    load_with(file, Variable::all(), flags)
+}
+
+fn load_with<T, F>(
+    file: Option<&Path>,
+    environment: impl Iterator<Item = Variable>,
+    flags: &F,
+) -> Result<T, ConfigError>
+where
+    T: Default + Serialize + DeserializeOwned,
+    F: Serialize,
+{
     let mut figment = Figment::from(Serialized::defaults(T::default()));
     if let Some(file) = file {
         if !file.is_file() {
@@ -51,9 +60,7 @@ where
         }
         figment = figment.merge(Toml::file_exact(file));
     }
-    let figment = figment
-        .merge(Env::prefixed(PREFIX).ignore(NOT_OURS).split("__"))
-        .merge(Serialized::defaults(flags));
+    let figment = environment.fold(figment, Figment::merge).merge(Serialized::defaults(flags));
     figment.extract().map_err(|error| explain(&error, file))
 }
 
@@ -66,9 +73,12 @@ fn explain(error: &figment::Error, file: Option<&Path>) -> ConfigError {
             }
             format!("unknown key; expected one of {}", expected.join(", "))
         }
-        Kind::InvalidType(actual, expected) | Kind::InvalidValue(actual, expected) => {
-            format!("expected {expected}, found {actual}")
+        // Anything may be a secret that was put in the wrong place, so it is not shown.
+        Kind::InvalidType(actual, expected) => {
+            format!("expected {expected}, found {}", type_of(actual))
         }
+        // Only numbers and the like are of the right type and yet not accepted.
+        Kind::InvalidValue(actual, expected) => format!("expected {expected}, found {actual}"),
         Kind::UnknownVariant(found, expected) => {
             format!("expected one of {}, found {found}", expected.join(", "))
         }
@@ -76,14 +86,12 @@ fn explain(error: &figment::Error, file: Option<&Path>) -> ConfigError {
             path.push(field.to_string());
             "is missing".into()
         }
-        other => other.to_string(),
+        other => without_source(&other.to_string()),
     };
     let place = match error.metadata.as_ref() {
         Some(metadata) => match &metadata.source {
             Some(Source::File(path)) => path.display().to_string(),
-            _ if metadata.name.contains("environment") => {
-                format!("{PREFIX}{}", path.join("__").to_uppercase())
-            }
+            _ if metadata.name == "environment" => environment::name(&path),
             _ => "the command line".into(),
         },
         // An unknown key has no value that could be traced: look where it can come from.
@@ -92,8 +100,30 @@ fn explain(error: &figment::Error, file: Option<&Path>) -> ConfigError {
     ConfigError { place, key: path.join("."), problem }
 }
 
+/// What a value is, without the value.
+fn type_of(actual: &Actual) -> &'static str {
+    match actual {
+        Actual::Bool(_) => "a boolean",
+        Actual::Unsigned(_) | Actual::Signed(_) | Actual::Float(_) => "a number",
+        Actual::Char(_) | Actual::Str(_) => "a string",
+        Actual::Seq => "a list",
+        Actual::Map => "a table",
+        _ => "something else",
+    }
+}
+
+/// The TOML parser quotes the line that it does not understand, in which a secret may be. Its
+/// quotations are the lines with a bar after the line's number.
+fn without_source(message: &str) -> String {
+    let is_quotation = |line: &&str| {
+        let numbered = |c: char| c.is_ascii_digit() || c.is_whitespace();
+        line.trim_start_matches(numbered).starts_with('|')
+    };
+    message.lines().filter(|line| !is_quotation(line)).collect::<Vec<_>>().join(", ")
+}
+
 fn unknown_place(path: &[String], file: Option<&Path>) -> String {
-    let variable = format!("{PREFIX}{}", path.join("__").to_uppercase());
+    let variable = environment::name(path);
     match file {
         Some(file) if std::env::var_os(&variable).is_none() => file.display().to_string(),
         _ => variable,
@@ -107,6 +137,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
+    use crate::secret::Secret;
 
     #[derive(Debug, Serialize, Deserialize, PartialEq)]
     #[serde(default, deny_unknown_fields)]
@@ -120,6 +151,8 @@ mod tests {
     #[serde(default, deny_unknown_fields)]
     struct Inner {
         level: u32,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        password: Option<Secret>,
     }
 
     impl Default for Sample {
@@ -146,7 +179,7 @@ mod tests {
     fn flags_win_over_the_file_and_the_file_over_defaults() {
         let (loaded, _) =
             load_text("wins", "port = 2\n[inner]\nlevel = 7", &Flags { port: Some(3) });
-        let expected = Sample { port: 3, name: None, inner: Inner { level: 7 } };
+        let expected = Sample { port: 3, name: None, inner: Inner { level: 7, password: None } };
         assert_eq!(loaded, Ok(expected));
     }
 
@@ -154,8 +187,13 @@ mod tests {
     fn errors_name_the_file_the_key_and_the_accepted_form() {
         for (name, text, key, problem) in [
             ("unknown", "prot = 2", "prot", "unknown key; expected one of port, name, inner"),
-            ("deep", "[inner]\nlvel = 2", "inner.lvel", "unknown key; expected one of level"),
-            ("type", "port = \"x\"", "port", "expected u16, found string \"x\""),
+            (
+                "deep",
+                "[inner]\nlvel = 2",
+                "inner.lvel",
+                "unknown key; expected one of level, password",
+            ),
+            ("type", "port = \"x\"", "port", "expected u16, found a string"),
         ] {
             let (loaded, place) = load_text(name, text, &Flags::default());
             let error = loaded.expect_err(name);
@@ -164,5 +202,35 @@ mod tests {
         }
         let missing = load::<Sample, _>(Some(Path::new("/nonexistent.toml")), &Flags::default());
         assert_eq!(missing.expect_err("no file").key, "--config");
+    }
+
+    #[test]
+    fn a_secret_is_taken_as_it_is_written() {
+        let variable = Variable::new("SKEIN_INNER__PASSWORD", "0123");
+        let loaded: Sample =
+            load_with(None, variable.into_iter(), &Flags::default()).expect("a password");
+        assert_eq!(loaded.inner.password, Some(Secret::new("0123")));
+        let (loaded, _) = load_text("digits", "[inner]\npassword = 123456", &Flags::default());
+        assert_eq!(loaded.expect("a password").inner.password, Some(Secret::new("123456")));
+    }
+
+    #[test]
+    fn no_error_shows_what_may_be_a_secret() {
+        for (name, text) in [
+            ("bare", "[inner]\npassword = hunter2"),
+            ("open", "[inner]\npassword = \"hunter2"),
+            ("list", "[inner]\npassword = [\"hunter2\"]"),
+            ("table", "inner = \"mail:hunter2@mail.example.org\""),
+            ("long", "[inner]\nlevel = \"hunter2\""),
+        ] {
+            let (loaded, _) = load_text(name, text, &Flags::default());
+            let error = loaded.expect_err(name).to_string();
+            assert!(!error.contains("hunter2") && !error.contains('\n'), "{error}");
+        }
+        let variable = Variable::new("SKEIN_INNER", "123456");
+        let error = load_with::<Sample, _>(None, variable.into_iter(), &Flags::default());
+        let error = error.expect_err("no table").to_string();
+        assert!(error.starts_with("SKEIN_INNER: inner: expected"), "{error}");
+        assert!(!error.contains("123456"), "{error}");
     }
 }

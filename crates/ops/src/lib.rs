@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod config;
 pub mod doorkeeper;
+mod environment;
 pub mod lifecycle;
 pub mod ready;
 pub mod secret;
