@@ -24,10 +24,17 @@ pub const SELF_SIGNED_LIFETIME: Duration = Duration::from_secs(13 * 24 * 60 * 60
 /// How long before its end a self-signed certificate is replaced.
 pub const SELF_SIGNED_RENEWAL: Duration = Duration::from_secs(4 * 24 * 60 * 60);
 
+/// The self-made key and certificate, in one file: whatever moment a crash chooses, they match.
+const SELF_SIGNED_FILE: &str = "chat.pem";
+/// The reset secret that outlives the certificates beside it.
+const RESET_FILE: &str = "reset.key";
+
 /// A certificate chain with its key.
 pub struct Identity {
     pub(crate) chain: Vec<CertificateDer<'static>>,
     pub(crate) key: PrivateKeyDer<'static>,
+    /// What stateless resets are made with. It should live longer than a connection does.
+    pub(crate) reset_secret: [u8; 32],
     not_after: Timestamp,
 }
 
@@ -115,11 +122,12 @@ impl Identity {
         let not_after = not_after(leaf).ok_or_else(no_certificate)?;
         let key_der =
             PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|_| content(key, "private key"))?;
-        Ok(Self { chain, key: key_der, not_after })
+        let reset_secret = blake3::derive_key("skein stateless reset v1", key_der.secret_der());
+        Ok(Self { chain, key: key_der, reset_secret, not_after })
     }
 
-    /// The self-signed identity kept in `folder`, made anew when there is none or when it ends
-    /// within [`SELF_SIGNED_RENEWAL`]. The key is readable by its owner only.
+    /// The self-signed identity kept in `folder`, made anew when there is none that can be used or
+    /// when it ends within [`SELF_SIGNED_RENEWAL`]. What is kept is readable by its owner only.
     ///
     /// # Errors
     /// [`IdentityError`] with the file that is at fault.
@@ -128,19 +136,16 @@ impl Identity {
         names: &[String],
         now: Timestamp,
     ) -> Result<Self, IdentityError> {
-        let certificate = folder.join("chat.crt");
-        let key = folder.join("chat.key");
-        if certificate.exists() && key.exists() {
-            let kept = Self::load(&certificate, &key)?;
-            if now + SELF_SIGNED_RENEWAL < kept.not_after {
-                return Ok(kept);
-            }
-        }
-        let (certificate_pem, key_pem) = make(names, now)?;
         fs::create_dir_all(folder).map_err(|source| file(folder, source))?;
-        write_private(&key, key_pem.as_bytes()).map_err(|source| file(&key, source))?;
-        fs::write(&certificate, certificate_pem).map_err(|source| file(&certificate, source))?;
-        Self::load(&certificate, &key)
+        let pem = folder.join(SELF_SIGNED_FILE);
+        let identity = match if_usable(Self::load(&pem, &pem))? {
+            Some(kept) if now + SELF_SIGNED_RENEWAL < kept.not_after => kept,
+            _ => {
+                write_private(&pem, make(names, now)?.as_bytes())?;
+                Self::load(&pem, &pem)?
+            }
+        };
+        Ok(Self { reset_secret: reset_secret(&folder.join(RESET_FILE))?, ..identity })
     }
 
     /// SHA-256 of the certificate, as in WebTransport's `serverCertificateHashes`.
@@ -161,7 +166,33 @@ pub(crate) fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; 32] {
     Sha256::digest(certificate.as_ref()).into()
 }
 
-fn make(names: &[String], now: Timestamp) -> Result<(String, String), IdentityError> {
+/// `None` for a file that is not there, or does not hold what it should and may be replaced.
+fn if_usable<T>(loaded: Result<T, IdentityError>) -> Result<Option<T>, IdentityError> {
+    match loaded {
+        Ok(loaded) => Ok(Some(loaded)),
+        Err(IdentityError::Content { .. }) => Ok(None),
+        Err(IdentityError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The secret kept in the file at `path`, made once. Certificates come and go meanwhile, and clients
+/// that connected under a former one must still believe a reset.
+fn reset_secret(path: &Path) -> Result<[u8; 32], IdentityError> {
+    let kept = read(path)
+        .and_then(|bytes| <[u8; 32]>::try_from(bytes).map_err(|_| content(path, "reset key")));
+    if let Some(kept) = if_usable(kept)? {
+        return Ok(kept);
+    }
+    let made = rand::random::<[u8; 32]>();
+    write_private(path, &made)?;
+    Ok(made)
+}
+
+/// A certificate and its key, in PEM.
+fn make(names: &[String], now: Timestamp) -> Result<String, IdentityError> {
     // A clock that is a little behind must not find the certificate "not yet valid".
     let slack = Duration::from_secs(60 * 60);
     let mut params = CertificateParams::new(names)?;
@@ -171,7 +202,7 @@ fn make(names: &[String], now: Timestamp) -> Result<(String, String), IdentityEr
     params.distinguished_name.push(DnType::CommonName, "Skein self-signed");
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let certificate = params.self_signed(&key)?;
-    Ok((certificate.pem(), key.serialize_pem()))
+    Ok(key.serialize_pem() + &certificate.pem())
 }
 
 fn date(at: Timestamp) -> OffsetDateTime {
@@ -189,16 +220,21 @@ fn read(path: &Path) -> Result<Vec<u8>, IdentityError> {
     fs::read(path).map_err(|source| file(path, source))
 }
 
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Replaces a file at once and for its owner only: a crash leaves the former one or this one.
+fn write_private(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
     use std::{io::Write, os::unix::fs::OpenOptionsExt};
-    let draft = path.with_extension("key.tmp");
-    if draft.exists() {
-        fs::remove_file(&draft)?;
-    }
-    let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-    out.write_all(bytes)?;
-    out.sync_all()?;
-    fs::rename(&draft, path)
+    let draft = path.with_extension("tmp");
+    let write = || {
+        if draft.exists() {
+            fs::remove_file(&draft)?;
+        }
+        let mut out =
+            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+        out.write_all(bytes)?;
+        out.sync_all()?;
+        fs::rename(&draft, path)
+    };
+    write().map_err(|source| file(path, source))
 }
 
 fn file(path: &Path, source: io::Error) -> IdentityError {
@@ -215,22 +251,64 @@ mod tests {
 
     use super::*;
 
+    const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+    fn with_folder(name: &str, work: impl FnOnce(&Path)) {
+        let name = format!("skein-identity-{name}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        work(&folder);
+        fs::remove_dir_all(&folder).expect("ours");
+    }
+
+    fn load(folder: &Path, now: Timestamp) -> Identity {
+        Identity::self_signed(folder, &["localhost".to_owned()], now).expect("an identity")
+    }
+
     #[test]
     fn is_kept_until_renewal_is_due() {
-        let folder = std::env::temp_dir().join(format!("skein-identity-{}", std::process::id()));
-        let names = ["localhost".to_owned()];
-        let now = Timestamp(1_800_000_000_000);
-        let first = Identity::self_signed(&folder, &names, now).expect("made");
-        let again = Identity::self_signed(&folder, &names, now).expect("kept");
-        assert_eq!(first.fingerprint(), again.fingerprint());
-        assert!(first.not_after() <= now + SELF_SIGNED_LIFETIME);
+        with_folder("kept", |folder| {
+            let first = load(folder, NOW);
+            assert_eq!(first.fingerprint(), load(folder, NOW).fingerprint());
+            assert!(first.not_after() <= NOW + SELF_SIGNED_LIFETIME);
 
-        let due = now + SELF_SIGNED_LIFETIME.saturating_sub(SELF_SIGNED_RENEWAL);
-        let renewed = Identity::self_signed(&folder, &names, due).expect("made anew");
-        assert_ne!(first.fingerprint(), renewed.fingerprint());
+            let due = NOW + SELF_SIGNED_LIFETIME.saturating_sub(SELF_SIGNED_RENEWAL);
+            let renewed = load(folder, due);
+            assert_ne!(first.fingerprint(), renewed.fingerprint());
+            assert_eq!(first.reset_secret, renewed.reset_secret, "it outlives the certificate");
 
-        let mode = fs::metadata(folder.join("chat.key")).expect("there").permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        fs::remove_dir_all(&folder).expect("ours");
+            let files = fs::read_dir(folder).expect("a folder").map(|file| file.expect("a file"));
+            let modes: Vec<_> = files
+                .map(|file| file.metadata().expect("there").permissions().mode() & 0o777)
+                .collect();
+            assert_eq!(modes, [0o600, 0o600], "no draft is left, and none is for others");
+        });
+    }
+
+    #[test]
+    fn is_made_anew_when_a_crash_left_it_unusable() {
+        with_folder("crash", |folder| {
+            let first = load(folder, NOW);
+            let pem = folder.join(SELF_SIGNED_FILE);
+            let whole = fs::read(&pem).expect("kept");
+            for (length, draft) in [(0, ""), (whole.len() / 3, "half"), (whole.len() - 40, "")] {
+                fs::write(&pem, &whole[..length]).expect("cut");
+                fs::write(pem.with_extension("tmp"), draft).expect("a draft");
+                let anew = load(folder, NOW);
+                assert_ne!(first.fingerprint(), anew.fingerprint(), "{length}");
+                assert_eq!(anew.fingerprint(), load(folder, NOW).fingerprint(), "{length}");
+            }
+            fs::write(folder.join(RESET_FILE), "short").expect("cut");
+            let anew = load(folder, NOW).reset_secret;
+            assert_eq!(anew, load(folder, NOW).reset_secret);
+        });
+    }
+
+    #[test]
+    fn a_folder_that_refuses_is_an_error_and_not_a_new_identity() {
+        with_folder("refuses", |folder| {
+            fs::create_dir_all(folder.join(SELF_SIGNED_FILE)).expect("in the way");
+            let refused = Identity::self_signed(folder, &["localhost".to_owned()], NOW);
+            assert!(matches!(refused.err(), Some(IdentityError::File { .. })));
+        });
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Their packets belong to connections that it knows nothing of. It answers them with a stateless
 //! reset (RFC 9000, section 10.3), which a client believes if it bears the token that was made with
-//! the same key. So that key comes from the certificate's, which outlives the process. Without it,
-//! clients would wait out the idle timeout.
+//! the same key. So that key is kept on disk: it outlives the process, and the self-made certificates
+//! that come and go meanwhile. Without it, clients would wait out the idle timeout.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,9 +23,7 @@ const RESET_INTERVAL: Duration = Duration::from_micros(200);
 
 /// How the endpoint of a listener with this identity names connections and disowns them.
 pub(crate) fn endpoint_config(identity: &Identity) -> EndpointConfig {
-    let secret = identity.key.secret_der();
-    let reset = Key(blake3::derive_key("skein stateless reset v1", secret));
-    let mut config = EndpointConfig::new(Arc::new(reset));
+    let mut config = EndpointConfig::new(Arc::new(Key(identity.reset_secret)));
     config.min_reset_interval(RESET_INTERVAL);
     config.cid_generator(|| Box::new(Ids));
     config
