@@ -14,9 +14,9 @@ INSERT INTO instance (one, id) VALUES (1, randomblob(16));
 
 -- Who is registered. The `*_key` columns hold the form in which names and addresses are compared
 -- (lower case), so that they are unique without regard to case and a search by prefix is a range.
--- `storage_bytes` is what the account's rows in `uploads` count against its quota, `open_uploads` how
--- many of them are receiving: both change in the transaction that changes those rows, so that opening
--- an upload reads one row and not all of them.
+-- `storage_bytes` is what the account's rows in `uploads` count against its quota, `open_uploads`
+-- how many of them are receiving: both change in the transaction that changes those rows, so that
+-- opening an upload reads one row and not all of them.
 CREATE TABLE accounts (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
     name          TEXT    NOT NULL,
@@ -146,8 +146,9 @@ CREATE TABLE uploads (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX uploads_receiving ON uploads (touched_ms) WHERE state = 1;
 
--- Complete and verified blobs. thumbnail: 0 none, 1 pending, 2 ready, 3 failed. `refs` counts the
--- rows of blob_refs, so that the collector finds its work without reading the whole table.
+-- Complete and verified blobs. thumbnail: 0 none, 1 pending, 2 ready, 3 failed; `tries` counts how
+-- often a pending one was begun. `refs` counts the rows of blob_refs, so that the collector finds
+-- its work without reading the whole table.
 CREATE TABLE blobs (
     id           BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     uploader     INTEGER NOT NULL REFERENCES accounts (id),
@@ -157,6 +158,7 @@ CREATE TABLE blobs (
     width        INTEGER,
     height       INTEGER,
     thumbnail    INTEGER NOT NULL,
+    tries        INTEGER NOT NULL DEFAULT 0,
     completed_ms INTEGER NOT NULL,
     refs         INTEGER NOT NULL DEFAULT 0 CHECK (refs >= 0),
     CHECK ((width IS NULL) = (height IS NULL))

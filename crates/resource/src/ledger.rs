@@ -28,10 +28,13 @@ pub(crate) struct Book {
     pub(crate) uploads: BTreeMap<(AccountId, UploadId), Upload>,
     pub(crate) blobs: BTreeMap<BlobId, (BlobInfo, Timestamp)>,
     pub(crate) referenced: HashSet<BlobId>,
+    tries: BTreeMap<BlobId, u64>,
     /// The next completion fails.
     pub(crate) fail_completion: bool,
     /// The next checkpoint fails.
     pub(crate) fail_checkpoint: bool,
+    /// The next record of what became of a thumbnail fails.
+    pub(crate) fail_thumbnail: bool,
     /// As soon as stale uploads were listed, all uploads are continued, at this time.
     pub(crate) continue_found: Option<Timestamp>,
 }
@@ -216,10 +219,22 @@ impl Blobs for Ledger {
         Ok(pending.take(limit).cloned().collect())
     }
 
+    async fn begin_thumbnail(&self, blob: BlobId) -> Result<u64, StoreError> {
+        let mut book = self.book();
+        let tries = book.tries.entry(blob).or_default();
+        *tries += 1;
+        Ok(*tries - 1)
+    }
+
     async fn set_thumbnail(&self, blob: BlobId, state: Thumbnail) -> Result<(), StoreError> {
-        if let Some((info, _)) = self.book().blobs.get_mut(&blob) {
+        let mut book = self.book();
+        if std::mem::take(&mut book.fail_thumbnail) {
+            return Err(fault("record a thumbnail"));
+        }
+        if let Some((info, _)) = book.blobs.get_mut(&blob) {
             info.thumbnail = state;
         }
+        book.tries.remove(&blob);
         Ok(())
     }
 

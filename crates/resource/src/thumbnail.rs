@@ -8,6 +8,7 @@ use skein_core::{
     id::BlobId,
     port::resource::{BlobInfo, Thumbnail, Variant},
 };
+use skein_store::StoreError;
 
 use crate::{ResourceError, role::Parts};
 
@@ -15,6 +16,9 @@ use crate::{ResourceError, role::Parts};
 const BATCH: usize = 8;
 /// After the store or the disk failed: until the next try.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// Tries that may end with the process: by the second, it was the picture and no accident.
+const TRIES_MAX: u64 = 2;
 
 /// Why a picture stays without a thumbnail.
 enum Trouble {
@@ -63,7 +67,7 @@ async fn round(parts: &Parts) -> Result<usize, ResourceError> {
             }
             Err(Trouble::Beneath(error)) => {
                 failed = Some(error);
-                continue;
+                Thumbnail::Pending
             }
         };
         parts.records.set_thumbnail(picture.id, state).await?;
@@ -81,6 +85,13 @@ async fn make(parts: &Parts, picture: &BlobInfo) -> Result<(), Trouble> {
         }
         other => other?,
     };
+    // Counted before, because a picture that brings the process down would be the first one in the
+    // queue after each restart, and bring it down again.
+    let tries = parts.records.begin_thumbnail(picture.id).await?;
+    if tries >= TRIES_MAX {
+        let message = format!("the process ended with it {tries} times");
+        return Err(ThumbnailError::Undecodable(message).into());
+    }
     let small = parts.studio.make(file).await?;
     parts.depot.put(picture.id, Variant::Thumbnail, small.into()).await?;
     Ok(())
@@ -103,6 +114,12 @@ impl From<ThumbnailError> for Trouble {
 
 impl From<DepotError> for Trouble {
     fn from(error: DepotError) -> Self {
+        Self::Beneath(error.into())
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
         Self::Beneath(error.into())
     }
 }

@@ -29,7 +29,11 @@ pub trait Blobs: Send + Sync {
     /// Blobs whose thumbnail is pending, the oldest first, at most `limit`.
     async fn pending_thumbnails(&self, limit: usize) -> Result<Vec<BlobInfo>, StoreError>;
 
-    /// Records what became of a thumbnail.
+    /// Counts a try at a pending thumbnail. Answers how many there were before; it is called before
+    /// the work, which may end the process.
+    async fn begin_thumbnail(&self, blob: BlobId) -> Result<u64, StoreError>;
+
+    /// Records what became of a thumbnail. One that is pending still has its tries forgotten.
     async fn set_thumbnail(&self, blob: BlobId, state: Thumbnail) -> Result<(), StoreError>;
 
     /// Blobs that were completed before `before` and that no entry refers to, at most `limit`.

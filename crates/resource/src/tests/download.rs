@@ -83,6 +83,25 @@ async fn a_thumbnail_that_was_pending_is_made_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_picture_that_ends_the_process_is_given_up() {
+    let mut stage = Stage::new();
+    let file = jpeg(40, 30);
+    for (id, crashes, outcome) in [(1, 1, Thumbnail::Ready), (2, 2, Thumbnail::Failed)] {
+        stage.ledger.book().fail_thumbnail = true;
+        let info = stage.upload(id, "image/jpeg", &file).await;
+        for crash in 1..=crashes {
+            // The process ends between the beginning and the record, over and over.
+            while stage.ledger.book().fail_thumbnail {
+                tokio::task::yield_now().await;
+            }
+            stage.ledger.book().fail_thumbnail = crash < crashes;
+            stage.restart();
+        }
+        assert_eq!(decided(&stage, info.id).await, outcome);
+    }
+}
+
+#[tokio::test]
 async fn bad_pictures_are_files_without_a_thumbnail() {
     let stage = Stage::new();
     // The header promises a picture, and no picture follows.

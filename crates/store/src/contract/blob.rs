@@ -88,6 +88,14 @@ pub(crate) async fn waits_for_its_thumbnail(store: Arc<dyn Store>) {
     let id = |number| BlobId(bytes(number));
     assert_eq!(pending(10).await, [id(4), id(3), id(2)], "the oldest first");
     assert_eq!(pending(1).await, [id(4)]);
+    for before in 0..3 {
+        assert_eq!(store.begin_thumbnail(id(4)).await.unwrap(), before);
+    }
+    assert_eq!(pending(1).await, [id(4)], "it was begun and is pending still");
+    store.set_thumbnail(id(4), Thumbnail::Pending).await.unwrap();
+    assert_eq!(store.begin_thumbnail(id(4)).await.unwrap(), 0);
+    assert_eq!(store.begin_thumbnail(id(3)).await.unwrap(), 0);
+    assert_eq!(store.begin_thumbnail(id(99)).await.unwrap(), 0);
     store.set_thumbnail(id(4), Thumbnail::Ready).await.unwrap();
     store.set_thumbnail(id(2), Thumbnail::Failed).await.unwrap();
     store.set_thumbnail(id(99), Thumbnail::Ready).await.unwrap();

@@ -57,11 +57,21 @@ impl Blobs for Sqlite {
         .await
     }
 
+    async fn begin_thumbnail(&self, blob: BlobId) -> Result<u64, StoreError> {
+        self.write("count a try at a thumbnail", move |db| {
+            let sql = "UPDATE blobs SET tries = tries + 1 WHERE id = ?1 \
+                       RETURNING tries - 1";
+            let before = db.prepare_cached(sql)?.query_row([blob.0], |row| number(row, 0));
+            Ok(before.optional()?.unwrap_or(0))
+        })
+        .await
+    }
+
     async fn set_thumbnail(&self, blob: BlobId, state: Thumbnail) -> Result<(), StoreError> {
         self.write("record a thumbnail", move |db| {
             // A blob that was collected meanwhile needs no record.
-            db.prepare_cached("UPDATE blobs SET thumbnail = ?2 WHERE id = ?1")?
-                .execute(params![blob.0, state as i64])?;
+            let sql = "UPDATE blobs SET thumbnail = ?2, tries = 0 WHERE id = ?1";
+            db.prepare_cached(sql)?.execute(params![blob.0, state as i64])?;
             Ok(())
         })
         .await
