@@ -16,7 +16,7 @@ use skein_net::{
 };
 use skein_ops::lifecycle::Shutdown;
 use skein_store::{StoreError, token::TokenHash};
-use skein_wire::{close::CloseCode, entry::log_number, pb};
+use skein_wire::{close::CloseCode, entry::log_number, frame, pb};
 
 use crate::{
     answer::Answerer,
@@ -152,13 +152,19 @@ impl Place {
         // A token that was revoked while it was being let in has already missed the news.
         self.answerer.identify(&self.token).await?;
         let heads = store.heads(&logs).await?;
-        let welcome = pb::Welcome {
+        let mut welcome = pb::Welcome {
             account: self.account.0,
             name: identity.account.name.as_str().to_owned(),
             heads: cursors(&logs, &heads),
             conversations: conversations.into_iter().map(Into::into).collect(),
         };
-        sender.frame(&welcome).await.map_err(|error| {
+        let mut frame = frame::encode(&welcome);
+        if frame.len() > frame::SERVER_FRAME_BYTES_MAX {
+            // Many thousands that have ended. Their names are missing then, but no message is.
+            welcome.conversations.clear();
+            frame = frame::encode(&welcome);
+        }
+        sender.bytes(frame).await.map_err(|error| {
             Refused::new(CloseCode::Internal, &format!("the welcome was not taken: {error}"))
         })
     }
