@@ -5,14 +5,14 @@ use skein_core::{limit, refusal::Code};
 use skein_testkit::{
     gate::befriend,
     raw::{RawSession, random_id, text_draft},
-    transfer::{Synthetic, download, upload},
+    transfer::Synthetic,
 };
 use skein_wire::{
     close::CloseCode,
     pb::{self, draft, event, reply, request, server_frame},
 };
 
-use crate::scene::{Scene, code, in_time, refused};
+use crate::scene::{Scene, code, download, in_time, refused, upload};
 
 /// Numbers at which arithmetic goes wrong, and where no conversation or account is.
 const NUMBERS: [u64; 5] = [0, 999, i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX];

@@ -9,11 +9,11 @@ use skein_testkit::{
     eventually,
     memory::{peak_bytes, reset_peak},
     raw::{RawSession, random_id},
-    transfer::{open_upload, status},
+    transfer::status,
 };
 use skein_wire::pb::{self, download_status, draft, open, reply, request, upload_status};
 
-use crate::scene::{Scene, code, in_time, refused};
+use crate::scene::{Scene, code, in_time, open_upload, refused};
 
 /// What a bomb that is refused by its header may cost the server: the file and little more.
 const REFUSED_BYTES_MAX: u64 = 32 * 1024 * 1024;

@@ -1,18 +1,20 @@
 //! Two people on a server, and whether they can still talk to each other.
 
+use bytes::Bytes;
 use skein_core::refusal::Code;
 use skein_net::{
     connection::Closed,
     dial::DialConfig,
-    stream::{Receiver, StreamError},
+    stream::{Receiver, Sender, StreamError},
 };
 use skein_testkit::{
     PATIENCE,
     gate::{Gate, Login, befriend},
     raw::{RawSession, connect},
     server::Server,
+    transfer::{self, Synthetic},
 };
-use skein_wire::pb::{self, event, open, reply, request, server_frame};
+use skein_wire::pb::{self, event, open, reply, request, server_frame, upload_status};
 
 /// A server with alice and bob, who are contacts.
 pub(crate) struct Scene {
@@ -121,6 +123,28 @@ pub(crate) fn hello(token: &str, cursors: Vec<pb::Cursor>) -> Vec<u8> {
 /// The first frame of a stream.
 pub(crate) fn frame(kind: open::Kind) -> Vec<u8> {
     skein_wire::frame::encode(&pb::Open { kind: Some(kind) }).to_vec()
+}
+
+/// Uploads a file; gives the blob.
+pub(crate) async fn upload(session: &RawSession, file: &Synthetic) -> Bytes {
+    in_time(transfer::upload(session, file)).await
+}
+
+/// Opens an upload; gives the stream and the first status.
+pub(crate) async fn open_upload(
+    session: &RawSession,
+    open: pb::UploadOpen,
+) -> (Sender, Receiver, upload_status::Kind) {
+    in_time(transfer::open_upload(session, open)).await
+}
+
+/// Downloads a blob from `offset` on; gives the header, how many bytes came and their BLAKE3.
+pub(crate) async fn download(
+    session: &RawSession,
+    blob: Bytes,
+    offset: u64,
+) -> Result<(pb::DownloadHeader, u64, [u8; 32]), pb::Error> {
+    in_time(transfer::download(session, blob, offset)).await
 }
 
 /// Fails instead of waiting for ever.

@@ -7,11 +7,11 @@ use skein_net::stream::{Receiver, Sender, StreamError};
 use skein_testkit::{
     PATIENCE,
     raw::{RawSession, random_id},
-    transfer::{Synthetic, download, open_upload, status, upload},
+    transfer::{Synthetic, status},
 };
 use skein_wire::pb::{self, download_status, open, upload_status::Kind};
 
-use crate::scene::{Scene, code, in_time};
+use crate::scene::{Scene, code, download, in_time, open_upload, upload};
 
 const MIB: u64 = 1024 * 1024;
 

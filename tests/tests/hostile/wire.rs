@@ -12,14 +12,14 @@ use skein_net::{dial::DialConfig, priority::Priority};
 use skein_testkit::{
     cli::PASSWORD,
     raw::{RawSession, connect, random_id},
-    transfer::{Synthetic, open_upload, status},
+    transfer::{Synthetic, status},
 };
 use skein_wire::{
     close::CloseCode,
     pb::{self, open, reply, request, upload_status},
 };
 
-use crate::scene::{Scene, abandoned, code, frame, hello, in_time, stream_error};
+use crate::scene::{Scene, abandoned, code, frame, hello, in_time, open_upload, stream_error};
 
 /// Random streams of each kind.
 const SEEDS: u64 = 8;
