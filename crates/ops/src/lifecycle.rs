@@ -1,20 +1,34 @@
 //! How a service ends: softly, then hard.
 //!
 //! A soft stop asks each role to take nothing new and to let go of what it has; a hard stop ends
-//! what is left. Roles spawn their tasks through [`Shutdown::spawn`], so that none is forgotten.
+//! what is left. Roles spawn their tasks through [`Shutdown::spawn`], so that none is forgotten and
+//! none fails unseen.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    process,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::{sleep, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How long a hard stop waits for what it has ended. A task can only be dropped where it waits, so
+/// one that blocks its thread is left behind.
+const HARD_STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// The exit code of a process that a third signal ended.
+const ABORTED: i32 = 1;
 
 /// Told to every role when the process is to end. Clones share one state.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +38,8 @@ pub struct Shutdown {
     tasks: TaskTracker,
     /// Whether a task was dropped before its end.
     dropped: Arc<AtomicBool>,
+    /// Whether a task has panicked.
+    panicked: Arc<AtomicBool>,
 }
 
 /// How a process ended.
@@ -31,6 +47,8 @@ pub struct Shutdown {
 pub enum Outcome {
     /// Every task ended by itself.
     Clean,
+    /// A task has panicked since the start; every other one ended by itself.
+    Panicked,
     /// Tasks were still running at the deadline or at the second signal.
     Forced,
 }
@@ -69,33 +87,50 @@ impl Shutdown {
         self.hard.cancelled().await;
     }
 
-    /// Runs a task that the end of the process waits for. A hard stop drops it where it waits.
+    /// Runs a task that the end of the process waits for. A hard stop drops it where it waits. If it
+    /// panics, the others go on, and [`Shutdown::finish`] tells.
     pub fn spawn<F>(&self, task: F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let (hard, dropped) = (self.hard.clone(), Arc::clone(&self.dropped));
+        let panicked = Arc::clone(&self.panicked);
         self.tasks.spawn(async move {
             tokio::select! {
                 biased;
-                () = task => {}
+                ended = unless_panicked(task) => if ended.is_err() {
+                    // What the panic says is on standard error already.
+                    tracing::error!("a task has panicked");
+                    panicked.store(true, Ordering::Release);
+                },
                 () = hard.cancelled() => dropped.store(true, Ordering::Release),
             }
         });
     }
 
     /// Waits until the soft stop has begun and every task has ended; forces them after `patience`.
+    /// Tasks that even the hard stop does not end are left behind after a few seconds.
     pub async fn finish(&self, patience: Duration) -> Outcome {
         self.begun().await;
         self.tasks.close();
-        if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
-            self.force();
-            self.tasks.wait().await;
+        tokio::select! {
+            () = self.tasks.wait() => {}
+            () = self.forced() => {}
+            () = sleep(patience) => self.force(),
         }
-        if self.dropped.load(Ordering::Acquire) { Outcome::Forced } else { Outcome::Clean }
+        if timeout(HARD_STOP_TIMEOUT, self.tasks.wait()).await.is_err() {
+            tracing::error!(tasks = self.tasks.len(), "left tasks behind that do not end");
+            return Outcome::Forced;
+        }
+        match (self.dropped.load(Ordering::Acquire), self.panicked.load(Ordering::Acquire)) {
+            (true, _) => Outcome::Forced,
+            (false, true) => Outcome::Panicked,
+            (false, false) => Outcome::Clean,
+        }
     }
 
-    /// Begins the soft stop at the first SIGTERM or SIGINT, the hard one at the second.
+    /// Begins the soft stop at the first SIGTERM or SIGINT, the hard one at the second. The third
+    /// ends the process where it is.
     ///
     /// # Errors
     /// If the process may not listen for signals.
@@ -110,9 +145,24 @@ impl Shutdown {
             either(&mut terminate, &mut interrupt).await;
             tracing::warn!("second signal: ending at once");
             shutdown.force();
+            either(&mut terminate, &mut interrupt).await;
+            process::exit(ABORTED);
         });
         Ok(())
     }
+}
+
+/// The task has panicked.
+struct Panicked;
+
+/// Runs the task to its end. After a panic it is not touched again but to drop it.
+async fn unless_panicked(task: impl Future<Output = ()>) -> Result<(), Panicked> {
+    let mut task = pin!(task);
+    poll_fn(|context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(context)));
+        polled.map_or(Poll::Ready(Err(Panicked)), |poll| poll.map(Ok))
+    })
+    .await
 }
 
 async fn either(a: &mut Signal, b: &mut Signal) {
@@ -141,5 +191,23 @@ mod tests {
         shutdown.spawn(std::future::pending());
         shutdown.begin();
         assert_eq!(shutdown.finish(Duration::from_millis(1)).await, Outcome::Forced);
+    }
+
+    #[tokio::test]
+    async fn tells_of_a_panic_and_keeps_the_others_going() {
+        let shutdown = Shutdown::new();
+        shutdown.spawn(async { panic!("on purpose") });
+        let task = shutdown.clone();
+        shutdown.spawn(async move { task.begun().await });
+        shutdown.begin();
+        assert_eq!(shutdown.finish(Duration::from_secs(60)).await, Outcome::Panicked);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn leaves_behind_what_even_the_hard_stop_does_not_end() {
+        let shutdown = Shutdown::new();
+        let _blocked = shutdown.tasks.token();
+        shutdown.force();
+        assert_eq!(shutdown.finish(Duration::from_secs(60)).await, Outcome::Forced);
     }
 }

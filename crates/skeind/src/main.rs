@@ -109,6 +109,10 @@ async fn run(config: Config, ready_file: Option<PathBuf>) -> ExitCode {
     println!("{}", banner(&ready, &data, mail));
     match server.finish(patience).await {
         Outcome::Clean => ExitCode::SUCCESS,
+        Outcome::Panicked => {
+            tracing::error!("ended, but a task had panicked before");
+            ExitCode::FAILURE
+        }
         Outcome::Forced => {
             tracing::warn!("ended before everything under way was done");
             ExitCode::FAILURE

@@ -12,6 +12,7 @@ use skein_status::Status;
 use skein_store::{Store, StoreError, sqlite::Sqlite, token::Tokens};
 use skein_verify::Verify;
 use thiserror::Error;
+use tokio::time::timeout;
 
 use crate::{
     Config,
@@ -19,6 +20,9 @@ use crate::{
     folder::{DataFolder, FolderError},
 };
 
+/// How long the store may take to close. What was acknowledged is durable before, so that a store
+/// which hangs need not be waited for.
+const STORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often expired tokens are forgotten.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
@@ -135,10 +139,16 @@ impl Server {
     }
 
     /// Waits for the end: until the soft stop has begun and everything under way has ended, or
-    /// `patience` is over. Then closes the store.
+    /// `patience` is over. Then closes the store, for which it has a few seconds.
     pub async fn finish(self, patience: Duration) -> lifecycle::Outcome {
         let outcome = self.shutdown.finish(patience).await;
-        self.store.close().await;
+        if timeout(STORE_CLOSE_TIMEOUT, self.store.close()).await.is_err() {
+            tracing::error!("the store does not close; what waited in it is lost");
+            // Dropping the store would wait for it too, and while it writes, no other server may
+            // have the folder: both stay until the process ends.
+            std::mem::forget(self);
+            return lifecycle::Outcome::Forced;
+        }
         // Only now may another server have the folder.
         drop(self.folder);
         outcome
