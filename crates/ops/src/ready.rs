@@ -14,6 +14,17 @@ pub struct Ready {
 }
 
 impl Ready {
+    /// Removes the file of an earlier server, which would tell of this one before it is ready.
+    ///
+    /// # Errors
+    /// If the file is there and cannot be removed.
+    pub fn clear(path: &Path) -> io::Result<()> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes the file so that a reader sees all of it or nothing.
     ///
     /// # Errors
@@ -39,7 +50,9 @@ mod tests {
         let path = std::env::temp_dir().join(format!("skein-ready-{}.json", std::process::id()));
         ready.write(&path).expect("the temporary folder takes files");
         let text = fs::read_to_string(&path).expect("the file is there");
-        fs::remove_file(&path).expect("the file is ours");
+        Ready::clear(&path).expect("the file is ours");
+        assert!(!path.exists());
+        Ready::clear(&path).expect("nothing to remove");
         assert_eq!(text, r#"{"http":"http://127.0.0.1:1","quic":"127.0.0.1:2"}"#);
     }
 }

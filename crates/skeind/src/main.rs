@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use skein_ops::{
     config::load,
     lifecycle::{Outcome, Shutdown},
+    ready::Ready,
 };
 use skeind::{Config, Flags, Server, banner};
 
@@ -94,6 +95,12 @@ async fn run(config: Config, ready_file: Option<PathBuf>) -> ExitCode {
         return fail(&error, 1);
     }
     let patience = config.shutdown.deadline();
+    if let Some(path) = &ready_file
+        && let Err(error) = Ready::clear(path)
+    {
+        eprintln!("skeind: cannot remove {}: {error}", path.display());
+        return ExitCode::FAILURE;
+    }
     let (data, mail) = (config.data.clone(), config.verify.smtp.is_some());
     let server = match Server::start(config, &shutdown).await {
         Ok(server) => server,
