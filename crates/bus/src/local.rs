@@ -15,9 +15,12 @@ use crate::{
     hint::{Hint, Hints, Subscription, Topic},
 };
 
-/// Keys that are kept at a time. Verification codes and rate limits make a handful a visitor; a
-/// flood of visitors is answered with "unavailable" and not with all the memory.
+/// Keys that are kept at a time, such as verification codes. Whoever wants one more is answered
+/// with "unavailable" and not with all the memory.
 pub const KEYS_MAX: usize = 100_000;
+/// Rate limits that are kept beside them. They make a handful a visitor; in a flood of visitors the
+/// ones that would end soonest make room.
+pub const RATES_MAX: usize = 100_000;
 /// Leases that are held at a time.
 pub const LEASES_MAX: usize = 100_000;
 /// Bytes in a key or in the name of a lease.
@@ -38,7 +41,7 @@ impl Local {
     pub fn new() -> Self {
         Self {
             exchange: Exchange::default(),
-            keys: KeyTable::new(KEYS_MAX),
+            keys: KeyTable::new(KEYS_MAX, RATES_MAX),
             leases: LeaseTable::new(LEASES_MAX),
         }
     }

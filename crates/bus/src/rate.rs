@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::{Unavailable, key::Keys};
 
+/// What the keys of all rate limits begin with.
+pub(crate) const KEY_PREFIX: &str = "rate/";
+
 /// So many events in a window, for each subject.
 #[derive(Debug, Clone, Copy)]
 pub struct RateLimit {
@@ -25,7 +28,7 @@ impl RateLimit {
         keys: &dyn Keys,
         subject: &str,
     ) -> Result<Option<Duration>, Unavailable> {
-        let key = format!("rate/{}/{subject}", self.name);
+        let key = format!("{KEY_PREFIX}{}/{subject}", self.name);
         let counter = keys.increment(&key, self.window).await?;
         Ok((counter.count > self.count).then_some(counter.expires_in))
     }

@@ -23,6 +23,7 @@ pub(super) struct Full {
 /// Names with values, each until its moment comes.
 pub(super) struct Expiring<V> {
     max: usize,
+    makes_room: bool,
     entries: BTreeMap<Arc<str>, (V, Instant)>,
     by_expiry: BTreeSet<(Instant, Arc<str>)>,
 }
@@ -30,7 +31,13 @@ pub(super) struct Expiring<V> {
 impl<V> Expiring<V> {
     /// An empty map for at most `max` names.
     pub(super) fn new(max: usize) -> Self {
-        Self { max, entries: BTreeMap::new(), by_expiry: BTreeSet::new() }
+        Self { max, makes_room: false, entries: BTreeMap::new(), by_expiry: BTreeSet::new() }
+    }
+
+    /// An empty map for at most `max` names, of which the one that would expire first makes room
+    /// for a further one.
+    pub(super) fn that_makes_room(max: usize) -> Self {
+        Self { makes_room: true, ..Self::new(max) }
     }
 
     /// Sets a value in place of an earlier one.
@@ -43,6 +50,9 @@ impl<V> Expiring<V> {
     ) -> Result<(), Full> {
         self.purge(now);
         self.remove(name, now);
+        if self.entries.len() >= self.max && self.makes_room {
+            self.pop_first();
+        }
         if self.entries.len() >= self.max {
             return Err(Full { max: self.max });
         }
@@ -83,10 +93,13 @@ impl<V> Expiring<V> {
     }
 
     fn purge(&mut self, now: Instant) {
-        while let Some((expires, _)) = self.by_expiry.first()
-            && *expires <= now
-            && let Some((_, name)) = self.by_expiry.pop_first()
-        {
+        while self.by_expiry.first().is_some_and(|(expires, _)| *expires <= now) {
+            self.pop_first();
+        }
+    }
+
+    fn pop_first(&mut self) {
+        if let Some((_, name)) = self.by_expiry.pop_first() {
             self.entries.remove(&name);
         }
     }
@@ -117,5 +130,16 @@ mod tests {
         assert_eq!(map.remove("c", later), Some(3));
         assert_eq!((map.entries.len(), map.by_expiry.len()), (0, 0));
         map.insert("forever", 5, Duration::MAX, later).unwrap();
+    }
+
+    #[test]
+    fn what_expires_first_makes_room() {
+        let now = Instant::now();
+        let mut map = Expiring::that_makes_room(2);
+        for (name, seconds) in [("late", 9), ("soon", 1), ("next", 5), ("last", 10)] {
+            map.insert(name, (), seconds * SECOND, now).unwrap();
+        }
+        assert_eq!(map.with_prefix("", now), [("last", &()), ("late", &())]);
+        assert_eq!((map.entries.len(), map.by_expiry.len()), (2, 2));
     }
 }
