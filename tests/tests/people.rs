@@ -137,6 +137,34 @@ fn wrong_use_is_told_apart_from_failure() {
 }
 
 #[test]
+fn a_message_that_will_never_be_sent_is_told_once_and_by_any_command() {
+    let mut server = Server::start();
+    let alice = Cli::registered(server.http(), "alice");
+    let bob = Cli::registered(server.http(), "bob");
+    alice.json(&["add", "bob"]);
+    bob.json(&["accept", "alice"]);
+    alice.json(&["contacts"]);
+    let write_offline = |server: &mut Server, text| {
+        server.kill();
+        alice.run(&["send", "bob", "--timeout", "0", text]).failure(1);
+        server.restart();
+    };
+    write_offline(&mut server, "for bob");
+    bob.json(&["remove", "alice"]);
+    // What it is asked for it does all the same.
+    let answer = alice.run_until_told(&["contacts"], "for bob");
+    assert!(answer.stderr.contains("not contacts"), "{answer:?}");
+    let answer = alice.run(&["contacts"]).success();
+    assert!(!answer.stderr.contains("for bob"), "{answer:?}");
+
+    write_offline(&mut server, "for bob too");
+    let watch = alice.start(&["watch"]);
+    let told = watch.find(|object| object["event"] == "rejected");
+    assert_eq!((&told["code"], &told["with"]), (&json!("not_contacts"), &json!("bob")));
+    assert_eq!(told["text"], "for bob too");
+}
+
+#[test]
 fn a_message_that_cannot_be_sent_goes_out_with_the_next_command() {
     let mut server = Server::start();
     let alice = Cli::registered(server.http(), "alice");

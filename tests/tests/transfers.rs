@@ -4,11 +4,16 @@ use std::{
     fs,
     path::Path,
     process::Command,
-    time::{Duration, Instant},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use image::{ImageFormat, ImageReader, Rgb, RgbImage};
 use sha2::{Digest, Sha256};
+use skein_core::{
+    entry::{Content, Draft},
+    id::{BlobId, ConversationId, EntryId},
+    name::FileName,
+};
 use skein_testkit::{
     PATIENCE,
     cli::Cli,
@@ -16,6 +21,7 @@ use skein_testkit::{
     server::Server,
     transfer::Synthetic,
 };
+use skein_wire::body::encode_draft;
 
 const MIB: u64 = 1024 * 1024;
 /// Bytes that a kill may cost.
@@ -205,6 +211,55 @@ async fn an_upload_goes_on_through_cuts_loss_and_another_address() {
     relay.set(Weather::default());
     bob.json(&["get", "alice", "1", "-o", "copy.bin"]);
     assert_eq!(sha256(&bob.path("copy.bin")), sha256(&file));
+}
+
+/// What a client leaves behind that has uploaded `file` and was then away for so long that the
+/// server threw it away: a message that waits, and shows a file that is not there.
+fn leave_too_late(alice: &Cli, conversation: u64, file: &Path) {
+    let (id, name) = (EntryId(rand::random()), FileName::parse("note.txt").expect("a name"));
+    let content = Content::File { blob: BlobId(rand::random()), name };
+    let draft = Draft { conversation: ConversationId(conversation), id, content };
+    let data = fs::metadata(file).expect("there");
+    let changed = data.modified().expect("a time").duration_since(UNIX_EPOCH).expect("after 1970");
+    let home = rusqlite::Connection::open(alice.home().join("skein.db")).expect("the home");
+    let sql = "INSERT INTO drafts (id, draft) VALUES (?1, ?2)";
+    home.execute(sql, (id.0, encode_draft(&draft))).expect("the draft waits");
+    let sql = "INSERT INTO uploads
+        (path, conversation, size, mtime_ns, hash, media_type, upload, entry)
+        VALUES (?1, ?2, ?3, ?4, ?5, 'text/plain', ?6, ?7)";
+    let path = fs::canonicalize(file).expect("there");
+    let row = (
+        path.to_str(),
+        conversation.cast_signed(),
+        data.len().cast_signed(),
+        i64::try_from(changed.as_nanos()).expect("before 2262"),
+        *blake3::hash(&fs::read(file).expect("there")).as_bytes(),
+        rand::random::<[u8; 16]>(),
+        id.0,
+    );
+    home.execute(sql, row).expect("the upload is known");
+}
+
+#[test]
+fn a_file_whose_message_came_too_late_is_sent_again() {
+    let server = Server::start();
+    let (alice, bob) = pair(&server);
+    let conversation = alice.json(&["contacts"])[0]["conversation"].as_u64().expect("a number");
+    let file = alice.path("note.txt");
+    fs::write(&file, "written long ago").expect("the folder is ours");
+
+    leave_too_late(&alice, conversation, &file);
+    let told = alice.run_until_told(&["contacts"], "not sent to bob");
+    assert!(told.stderr.contains("note.txt"), "{told:?}");
+    assert_eq!(alice.json(&["send", "bob", "--file", "note.txt"])[0]["seq"], 1);
+
+    // Also at once, when nobody was told before.
+    leave_too_late(&alice, conversation, &file);
+    let sent = alice.run(&["send", "bob", "--file", "note.txt"]).success();
+    assert!(!sent.stderr.contains("not sent"), "{sent:?}");
+    bob.json(&["get", "alice", "2", "-o", "copy.txt"]);
+    assert_eq!(sha256(&bob.path("copy.txt")), sha256(&file));
+    assert_eq!(bob.json(&["log", "alice"]).len(), 2);
 }
 
 #[test]

@@ -230,11 +230,11 @@ impl Driver {
                     events.push(Event::Entry { log, entry });
                 }
                 Effect::Acked { id, conversation, seq } => {
-                    changes.push(Change::DraftDone(id));
+                    changes.push(Change::Acked(id));
                     events.push(Event::Sent { id, conversation, seq });
                 }
                 Effect::Rejected { id, refusal } => {
-                    changes.push(Change::DraftDone(id));
+                    changes.push(Change::Rejected(id, refusal.clone()));
                     events.push(Event::Rejected { id, refusal });
                 }
                 effect => self.act(effect),

@@ -43,6 +43,7 @@ pub enum Event {
         seq: Seq,
     },
     /// A message that was sent from this home will never be in its log.
+    /// [`Client::rejected`](crate::Client::rejected) has it until it is forgotten.
     Rejected {
         /// Which.
         id: EntryId,

@@ -7,6 +7,7 @@ mod drafts;
 mod files;
 mod logs;
 mod people;
+mod rejected;
 mod schema;
 mod settings;
 
@@ -20,6 +21,7 @@ use std::{
 
 pub(crate) use files::UploadRecord;
 pub(crate) use logs::Change;
+pub use rejected::Rejected;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 pub(crate) use settings::Login;
 

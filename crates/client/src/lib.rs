@@ -48,10 +48,13 @@ mod transfer;
 pub use client::{Client, Delivery, Peer};
 pub use error::Error;
 pub use event::{Event, Events, Status};
+pub use home::Rejected;
 pub use skein_core::{
     account::Profile,
     contact::{Contact, ContactRequest},
-    entry::{Attachment, Body, ContactStep, ContactStepKind, Entry, Picture, SessionEnded},
+    entry::{
+        Attachment, Body, ContactStep, ContactStepKind, Content, Entry, Picture, SessionEnded,
+    },
     id::{AccountId, BlobId, ConversationId, EntryId, LogId, Seq},
     name::{BadText, DeviceName, Email, FileName, MediaType, Note, Password, Text, Username},
     port::{resource::Variant, verifier::Purpose},

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use skein_client::{Email, FileName, Note, Text, Username};
 use tracing_subscriber::EnvFilter;
 
-use crate::{command, context::Context, failure::Failure};
+use crate::{command, context::Context, failure::Failure, rejected};
 
 /// Where the client finds a server that nobody has named.
 pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
@@ -78,7 +78,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         let context = Context::open(cli.home, cli.server, cli.json)?;
         let result = cli.command.run(&context).await;
         context.client.close().await;
-        result
+        result.and(rejected::tell(&context).await)
     })
 }
 

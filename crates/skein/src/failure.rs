@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 use skein_client::{BadText, Error};
 
-use crate::output::printable;
+use crate::output::{complain, printable};
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -45,13 +45,13 @@ impl Failure {
         let retry_after = retry_after.map(|wait| wait.as_secs_f64().ceil() as u64);
         let advice =
             retry_after.map_or_else(String::new, |seconds| format!(" (try again in {seconds} s)"));
-        // There is nobody left to tell if this fails.
-        writeln!(io::stderr(), "skein: {}{advice}", printable(&message)).ok();
+        complain(&format!("{}{advice}", printable(&message)));
         if json {
             let mut error = json!({ "code": code, "message": message });
             if let Some(seconds) = retry_after {
                 error["retry_after"] = seconds.into();
             }
+            // There is nobody left to tell if this fails.
             writeln!(io::stdout(), "{}", json!({ "error": error })).ok();
         }
         ExitCode::from(exit)

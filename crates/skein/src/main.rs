@@ -8,6 +8,7 @@ mod entry;
 mod failure;
 mod output;
 mod progress;
+mod rejected;
 
 use std::process::ExitCode;
 

@@ -50,6 +50,12 @@ impl Output {
     }
 }
 
+/// Tells people and programs alike, beside the result, that something did not go well.
+pub(crate) fn complain(sentence: &str) {
+    // There is nobody left to tell if this fails.
+    writeln!(io::stderr(), "skein: {sentence}").ok();
+}
+
 /// Someone else's text in a form that does nothing to a terminal: control characters, and those
 /// that turn the direction of what follows, are written out.
 pub(crate) fn printable(text: &str) -> String {

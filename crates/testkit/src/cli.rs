@@ -7,6 +7,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
+    time::Instant,
 };
 
 use serde_json::Value;
@@ -87,6 +88,19 @@ impl Cli {
         let mut command = self.command(&["--json"]);
         command.args(arguments).stdin(Stdio::null());
         self.finish(&mut command, None).success().objects()
+    }
+
+    /// Runs a command that must succeed until it says this to the person: what it learns by the way
+    /// may come too late for a busy machine.
+    pub fn run_until_told<S: AsRef<OsStr>>(&self, arguments: &[S], wanted: &str) -> Answer {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.run(arguments).success();
+            if answer.stderr.contains(wanted) {
+                return answer;
+            }
+            assert!(Instant::now() < deadline, "not told in time: {answer:?}");
+        }
     }
 
     /// Starts a command that goes on, with `--json`.

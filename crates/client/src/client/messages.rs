@@ -14,7 +14,7 @@ use skein_wire::{
 use tokio::sync::{oneshot, watch};
 
 use super::{Client, bad_answer, people::malformed};
-use crate::{Error, Status, driver::Command};
+use crate::{Error, Rejected, Status, driver::Command};
 
 /// A message that is kept and on its way. Dropping this changes nothing about that.
 #[derive(Debug)]
@@ -70,6 +70,23 @@ impl Client {
     /// If the home cannot be read.
     pub async fn unsent(&self) -> Result<usize, Error> {
         Ok(self.home.drafts().await?.len())
+    }
+
+    /// Messages that were written here, in whatever process, and that the server will never take:
+    /// until [`forget_rejected`](Self::forget_rejected), so that their author can be told.
+    ///
+    /// # Errors
+    /// If the home cannot be read.
+    pub async fn rejected(&self) -> Result<Vec<Rejected>, Error> {
+        self.home.rejected().await
+    }
+
+    /// Forgets rejected messages: their author was told.
+    ///
+    /// # Errors
+    /// If the home cannot be written.
+    pub async fn forget_rejected(&self, ids: Vec<EntryId>) -> Result<(), Error> {
+        self.home.forget_rejected(ids).await
     }
 
     /// The last `count` entries of a log before `before`, or its last ones. From what is here as

@@ -1,7 +1,7 @@
 //! The durable outbox.
 
-use rusqlite::params;
-use skein_core::{entry::Draft, sync::DRAFTS_MAX};
+use rusqlite::{OptionalExtension, params};
+use skein_core::{entry::Draft, id::EntryId, sync::DRAFTS_MAX};
 use skein_wire::body;
 
 use super::Home;
@@ -18,7 +18,21 @@ impl Home {
             }
             let sql = "INSERT INTO drafts (id, draft) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
             database.execute(sql, params![draft.id.0, body::encode_draft(&draft)])?;
+            // It may have been refused before, with other content.
+            database.execute("DELETE FROM rejected WHERE id = ?1", params![draft.id.0])?;
             Ok(())
+        })
+        .await
+    }
+
+    /// The draft with this id, while it waits.
+    pub(crate) async fn draft(&self, id: EntryId) -> Result<Option<Draft>, Error> {
+        self.read(move |database| {
+            let sql = "SELECT draft FROM drafts WHERE id = ?1";
+            let mut query = database.prepare_cached(sql)?;
+            let bytes: Option<Vec<u8>> =
+                query.query_row(params![id.0], |row| row.get(0)).optional()?;
+            bytes.map(|bytes| body::decode_draft(&bytes).map_err(Error::home)).transpose()
         })
         .await
     }

@@ -32,7 +32,7 @@ pub(crate) struct UploadRecord {
 }
 
 impl Home {
-    /// The upload of this file to this conversation that was begun and not finished.
+    /// The upload of this file to this conversation, until its message is in the log.
     pub(crate) async fn upload(
         &self,
         path: String,
@@ -94,7 +94,8 @@ impl Home {
         .await
     }
 
-    /// Forgets an upload: its message is in the log, or will never be.
+    /// Forgets an upload that cannot go on. One whose message is in the log is forgotten with the
+    /// draft.
     pub(crate) async fn forget_upload(&self, upload: UploadId) -> Result<(), Error> {
         self.write(move |database| {
             database.execute("DELETE FROM uploads WHERE upload = ?1", params![upload.0])?;

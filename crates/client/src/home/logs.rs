@@ -5,6 +5,7 @@ use skein_core::{
     entry::{Body, Entry},
     id::{AccountId, EntryId, LogId, Seq},
     limit::PAGE_ENTRIES_MAX,
+    refusal::Refusal,
     time::Timestamp,
 };
 use skein_wire::{
@@ -12,7 +13,7 @@ use skein_wire::{
     entry::{log_id, log_number},
 };
 
-use super::{Home, people};
+use super::{Home, people, rejected};
 use crate::Error;
 
 /// Something that a session has found out and that must outlive the process.
@@ -20,8 +21,10 @@ use crate::Error;
 pub(crate) enum Change {
     /// An entry that comes next in its log.
     Entry(LogId, Entry),
-    /// A draft that is in its log, or will never be.
-    DraftDone(EntryId),
+    /// A draft that is in its log.
+    Acked(EntryId),
+    /// A draft that will never be in its log, and why.
+    Rejected(EntryId, Refusal),
 }
 
 /// Part of a log that is here.
@@ -40,10 +43,14 @@ impl Home {
             for change in changes {
                 match change {
                     Change::Entry(log, entry) => add(database, log, &entry)?,
-                    Change::DraftDone(id) => {
+                    Change::Acked(id) => {
                         let sql = "DELETE FROM drafts WHERE id = ?1";
                         database.prepare_cached(sql)?.execute(params![id.0])?;
+                        // Sending the same file again means another message from here on.
+                        let sql = "DELETE FROM uploads WHERE entry = ?1";
+                        database.prepare_cached(sql)?.execute(params![id.0])?;
                     }
+                    Change::Rejected(id, refusal) => rejected::reject(database, id, &refusal)?,
                 }
             }
             Ok(())

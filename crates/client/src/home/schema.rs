@@ -3,7 +3,8 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// Each step brings the schema from the version of its index to the next.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     -- Who is logged in where, and with which device: a few named values.
     CREATE TABLE settings (
         key   TEXT PRIMARY KEY,
@@ -65,7 +66,22 @@ const STEPS: &[&str] = &["
         blob      BLOB NOT NULL,
         thumbnail INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+    -- Drafts that the server has refused for good, until their author was told.
+    CREATE TABLE rejected (
+        position INTEGER PRIMARY KEY AUTOINCREMENT,
+        id       BLOB NOT NULL UNIQUE,
+        -- skein.v1.Draft
+        draft    BLOB NOT NULL,
+        -- The other side's name, if it was known.
+        peer     TEXT,
+        -- The code's number, and the server's sentence.
+        code     INTEGER NOT NULL,
+        message  TEXT NOT NULL
+    ) STRICT;
+",
+];
 
 /// Brings the database up to date.
 pub(super) fn migrate(database: &mut Connection) -> Result<(), rusqlite::Error> {

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use skein_core::{
     account::Profile,
+    contact::Conversation,
     entry::{Body, ContactStep, ContactStepKind, Content, Draft, Entry},
     id::{AccountId, BlobId, ConversationId, EntryId, LogId, Seq, UploadId},
     name::{MediaType, Note, Text, Username},
@@ -11,6 +12,7 @@ use skein_core::{
         directory::{ChatNode, Trust},
         resource::Variant,
     },
+    refusal::{Code, Refusal},
     time::Timestamp,
 };
 
@@ -85,7 +87,7 @@ async fn belongs_to_one_account_at_a_time() {
     }
     home.log_in(login(1, "http://a")).await.unwrap();
     assert_eq!(home.cursors(AccountId(1)).await.unwrap().len(), 1);
-    home.apply(vec![Change::DraftDone(draft(1).id)]).await.unwrap();
+    home.apply(vec![Change::Acked(draft(1).id)]).await.unwrap();
     home.log_in(login(2, "http://a")).await.unwrap();
     assert!(home.cursors(AccountId(2)).await.unwrap().is_empty());
 }
@@ -97,9 +99,39 @@ async fn drafts_keep_their_order_and_are_kept_once() {
     for number in [3, 1, 2, 1] {
         home.keep_draft(draft(number)).await.unwrap();
     }
-    home.apply(vec![Change::DraftDone(draft(1).id)]).await.unwrap();
+    home.apply(vec![Change::Acked(draft(1).id)]).await.unwrap();
     let again = Home::open(folder.path()).unwrap();
     assert_eq!(again.drafts().await.unwrap(), [draft(3), draft(2)]);
+}
+
+#[tokio::test]
+async fn rejected_drafts_stay_until_somebody_was_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::open(folder.path()).unwrap();
+    let conversation = ConversationId(1);
+    let bob = Profile { id: AccountId(9), name: name("Bob") };
+    home.know(vec![Conversation { id: conversation, peer: bob, head: Seq(0) }]).await.unwrap();
+    for number in 1..=2 {
+        home.keep_draft(draft(number)).await.unwrap();
+    }
+    let refusal = Refusal::new(Code::NotContacts, "you are not contacts");
+    let rejected = |number| Change::Rejected(draft(number).id, refusal.clone());
+    home.apply(vec![rejected(2), rejected(1)]).await.unwrap();
+    assert!(home.drafts().await.unwrap().is_empty());
+
+    let again = Home::open(folder.path()).unwrap();
+    let expected = [2, 1].map(|number| Rejected {
+        id: draft(number).id,
+        conversation,
+        peer: Some("Bob".to_owned()),
+        content: draft(number).content,
+        refusal: refusal.clone(),
+    });
+    assert_eq!(again.rejected().await.unwrap(), expected);
+    // Another process hears the same: told once is told.
+    home.forget_rejected(vec![draft(2).id, draft(1).id]).await.unwrap();
+    again.apply(vec![rejected(2)]).await.unwrap();
+    assert!(again.rejected().await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -168,6 +200,17 @@ async fn transfers_are_remembered_until_they_are_done() {
     let found = home.upload("/a".to_owned(), ConversationId(1)).await.unwrap();
     assert_eq!(found, Some(record.clone()));
     assert_eq!(home.upload("/a".to_owned(), ConversationId(2)).await.unwrap(), None);
+    // A refusal leaves it: a repeat sends the file again, as the same message.
+    let draft = Draft { id: record.entry, ..draft(1) };
+    let refusal = Refusal::not_found("file");
+    home.keep_draft(draft.clone()).await.unwrap();
+    home.apply(vec![Change::Rejected(draft.id, refusal)]).await.unwrap();
+    assert!(home.upload("/a".to_owned(), ConversationId(1)).await.unwrap().is_some());
+    home.keep_draft(draft.clone()).await.unwrap();
+    assert!(home.rejected().await.unwrap().is_empty());
+    home.apply(vec![Change::Acked(draft.id)]).await.unwrap();
+    assert_eq!(home.upload("/a".to_owned(), ConversationId(1)).await.unwrap(), None);
+    home.keep_upload(record.clone()).await.unwrap();
     home.forget_upload(record.upload).await.unwrap();
     assert_eq!(home.upload("/a".to_owned(), ConversationId(1)).await.unwrap(), None);
 

@@ -45,7 +45,9 @@ impl Client {
     /// file was being sent there before, in whatever process, it continues where that stopped.
     ///
     /// Returns once the server has the whole file and the message is kept; the delivery tells when
-    /// the message is in the log.
+    /// the message is in the log. Until then, sending the same file is sending the same message. If
+    /// the delivery ends with `not_found`, the server has thrown the file away, because the message
+    /// did not come for so long: another call sends it again.
     ///
     /// # Errors
     /// If the file cannot be read or changes meanwhile, if the server refuses, or if too many
@@ -60,6 +62,11 @@ impl Client {
         let (source, record) = self.prepare(conversation, path, progress.clone()).await?;
         let watcher = move |now| progress(now);
         let reporter = Reporter::new(&watcher, Some(source.size));
+        if let Some(draft) = self.home.draft(record.entry).await? {
+            // The whole file was there before; only its message is still on its way.
+            reporter.begin(Phase::Opened, source.size);
+            return self.send(draft).await;
+        }
         let sent = self.upload(&source, &record, &reporter).await;
         let complete = match sent {
             Ok(complete) => complete,
@@ -76,10 +83,9 @@ impl Client {
         } else {
             Content::File { blob, name }
         };
-        let delivery = self.send(Draft { conversation, id: record.entry, content }).await?;
-        // From here on the outbox sees to it: the message has the id that a repeat would have had.
-        self.home.forget_upload(record.upload).await?;
-        Ok(delivery)
+        // The upload is forgotten once this is in the log: should the server throw the file away
+        // before that, a repeat of this call sends it again.
+        self.send(Draft { conversation, id: record.entry, content }).await
     }
 
     /// Finds out what the file is, and whether it is on its way already.

@@ -1,10 +1,13 @@
 //! `skein send`: writes to someone, or sends them a file.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 use serde_json::{Value, json};
-use skein_client::{Client, ConversationId, Delivery, Error, Seq, Status, Username};
+use skein_client::{Client, Code, ConversationId, Delivery, EntryId, Error, Seq, Status, Username};
 
 use crate::{cli, context::Context, failure::Failure, progress::Bar};
 
@@ -37,14 +40,15 @@ impl Send {
         };
         let (client, conversation, _) = context.conversation(&self.who).await?;
         let patience = Duration::from_secs(self.timeout);
-        let (delivery, mut object) = match (text, self.file) {
-            (Some(text), _) => (client.send_text(conversation, text).await?, json!({})),
-            (None, Some(path)) => send_file(client, conversation, path).await?,
+        let (id, seq, mut object) = match (text, self.file) {
+            (Some(text), _) => {
+                let delivery = client.send_text(conversation, text).await?;
+                (delivery.id(), acknowledged(client, delivery, patience).await?, json!({}))
+            }
+            (None, Some(path)) => send_file(client, conversation, &path, patience).await?,
             (None, None) => return Err(Failure::Usage("there is nothing to send".to_owned())),
         };
-        let id = delivery.id().to_string();
-        let seq = acknowledged(client, delivery, patience).await?;
-        object["id"] = id.into();
+        object["id"] = id.to_string().into();
         object["conversation"] = conversation.0.into();
         object["seq"] = seq.0.into();
         context.output.line(&format!("sent #{seq}"), &object)
@@ -54,13 +58,28 @@ impl Send {
 async fn send_file(
     client: &Client,
     conversation: ConversationId,
-    path: PathBuf,
-) -> Result<(Delivery, Value), Failure> {
-    let bar = Bar::new("sending");
-    let watched = bar.clone();
-    let sent = client.send_file(conversation, &path, move |now| watched.update(now)).await;
-    bar.clear();
-    Ok((sent?, json!({ "resumed_from": bar.began_at() })))
+    path: &Path,
+    patience: Duration,
+) -> Result<(EntryId, Seq, Value), Failure> {
+    let mut may_repeat = true;
+    loop {
+        let bar = Bar::new("sending");
+        let watched = bar.clone();
+        let sent = client.send_file(conversation, path, move |now| watched.update(now)).await;
+        bar.clear();
+        let delivery = sent?;
+        let id = delivery.id();
+        match acknowledged(client, delivery, patience).await {
+            Ok(seq) => return Ok((id, seq, json!({ "resumed_from": bar.began_at() }))),
+            // The message has waited here for so long that the server has thrown the file away.
+            Err(Failure::Error(Error::Refused(refusal)))
+                if refusal.code == Code::NotFound && may_repeat =>
+            {
+                may_repeat = false;
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
 }
 
 async fn acknowledged(
@@ -68,10 +87,17 @@ async fn acknowledged(
     delivery: Delivery,
     patience: Duration,
 ) -> Result<Seq, Failure> {
+    let id = delivery.id();
     let why = match tokio::time::timeout(patience, delivery.acknowledged()).await {
         Ok(Ok(seq)) => return Ok(seq),
         Ok(Err(Error::NotConnected)) => "the client has disconnected".to_owned(),
-        Ok(Err(error)) => return Err(error.into()),
+        Ok(Err(error)) => {
+            if matches!(error, Error::Refused(_)) {
+                // The failure says so already.
+                client.forget_rejected(vec![id]).await?;
+            }
+            return Err(error.into());
+        }
         Err(_) => match client.status() {
             Status::Waiting { reason } => reason,
             Status::Connecting => "the server does not answer".to_owned(),

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 use skein_client::{Error, Event, LogId, Status};
 
-use crate::{context::Context, entry::Names, failure::Failure};
+use crate::{context::Context, entry::Names, failure::Failure, rejected};
 
 /// Show what happens, as it happens, until Ctrl-C.
 ///
@@ -18,6 +18,7 @@ impl Watch {
         let mut events = context.client.events().await?;
         let client = context.connect().await?;
         let names = Names::new(client).await?;
+        rejected::show(context).await?;
         let interrupted = tokio::signal::ctrl_c();
         tokio::pin!(interrupted);
         loop {
@@ -67,18 +68,11 @@ async fn show(context: &Context, names: &Names<'_>, event: Event) -> Result<(), 
                 "seq": seq.0,
             }),
         ),
-        Event::Rejected { id, refusal } => output.line(
-            &format!("not sent: {refusal}"),
-            &json!({
-                "event": "rejected",
-                "id": id.to_string(),
-                "code": refusal.code.name(),
-                "message": refusal.message,
-            }),
-        ),
+        Event::Rejected { .. } => rejected::show(context).await,
         Event::Missed(count) => {
             let object = json!({ "event": "missed", "count": count });
             output.line("too much at once: some events are left out, but no messages", &object)?;
+            rejected::show(context).await?;
             // What was dropped may have been the end.
             show_status(context, context.client.status())
         }
