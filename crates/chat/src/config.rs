@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use skein_ops::config::positive;
 
 /// A chat node's configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -20,20 +21,28 @@ pub struct Config {
     /// The name in the certificate.
     pub server_name: Option<String>,
     /// Sessions at most; a further one is closed with `overloaded`.
+    #[serde(deserialize_with = "positive")]
     pub sessions_max: usize,
     /// Sessions of one account at most.
+    #[serde(deserialize_with = "positive")]
     pub account_sessions_max: usize,
     /// Connections of one address that have not logged in, at most.
+    #[serde(deserialize_with = "positive")]
     pub unproven_per_address_max: usize,
     /// After this long without a packet a client is taken for dead, and cleaned up after.
+    #[serde(deserialize_with = "positive")]
     pub idle_timeout_seconds: u64,
     /// How long a new connection may take to log in, and a new stream to say what it is for.
+    #[serde(deserialize_with = "positive")]
     pub hello_timeout_seconds: u64,
     /// How long a stream may stand still while bytes are due.
+    #[serde(deserialize_with = "positive")]
     pub stall_timeout_seconds: u64,
     /// Requests a second that an account may make in the long run.
+    #[serde(deserialize_with = "positive")]
     pub requests_per_second: u32,
     /// Requests that an account may make at once.
+    #[serde(deserialize_with = "positive")]
     pub requests_burst: u32,
 }
 

@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use skein_core::account::SessionPolicy;
+use skein_ops::config::positive;
 
 /// The `gate` part of the configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -15,6 +16,7 @@ pub struct GateConfig {
     /// How many devices of an account may hold a session at a time.
     pub session_policy: Sessions,
     /// Days after a login when its token expires.
+    #[serde(deserialize_with = "positive")]
     pub token_lifetime_days: u32,
     /// Whether passwords and tokens may cross a network in the clear: for a gate behind a proxy
     /// that speaks TLS. On a loopback address it is allowed without.
@@ -90,13 +92,17 @@ impl From<Sessions> for SessionPolicy {
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Connections from one network at a time. The gate takes 512 in all.
+    #[serde(deserialize_with = "positive")]
     pub connections_per_network: usize,
     /// Logins for one account name from one network in five minutes, right or wrong.
+    #[serde(deserialize_with = "positive")]
     pub logins_per_name_and_network_per_5_minutes: u32,
     /// Logins for one account name from all networks in five minutes, right or wrong. It bounds
     /// guessing with many addresses, but whoever has that many can also lock the owner out.
+    #[serde(deserialize_with = "positive")]
     pub logins_per_name_per_5_minutes: u32,
     /// Logins from one network in five minutes, right or wrong.
+    #[serde(deserialize_with = "positive")]
     pub logins_per_network_per_5_minutes: u32,
     /// Registrations from one network in an hour, right or wrong.
     pub registrations_per_network_per_hour: u32,

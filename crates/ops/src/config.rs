@@ -10,7 +10,10 @@ use figment::{
     error::{Actual, Kind},
     providers::{Format, Serialized, Toml},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error as _, Unexpected},
+};
 use thiserror::Error;
 
 use crate::environment::{self, Variable};
@@ -38,6 +41,23 @@ where
     F: Serialize,
 {
     load_with(file, Variable::all(), flags)
+}
+
+/// Reads a number of which zero would not mean "none" or "no limit" but a server that serves nobody:
+/// for `#[serde(deserialize_with = "positive")]`.
+///
+/// # Errors
+/// If it is zero, or no such number.
+pub fn positive<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default + PartialEq,
+{
+    let number = T::deserialize(deserializer)?;
+    if number == T::default() {
+        return Err(D::Error::invalid_value(Unexpected::Unsigned(0), &"a number above zero"));
+    }
+    Ok(number)
 }
 
 fn load_with<T, F>(
@@ -134,14 +154,13 @@ fn unknown_place(path: &[String], file: Option<&Path>) -> String {
 mod tests {
     use std::fs;
 
-    use serde::Deserialize;
-
     use super::*;
     use crate::secret::Secret;
 
     #[derive(Debug, Serialize, Deserialize, PartialEq)]
     #[serde(default, deny_unknown_fields)]
     struct Sample {
+        #[serde(deserialize_with = "positive")]
         port: u16,
         name: Option<String>,
         inner: Inner,
@@ -194,6 +213,8 @@ mod tests {
                 "unknown key; expected one of level, password",
             ),
             ("type", "port = \"x\"", "port", "expected u16, found a string"),
+            ("zero", "port = 0", "port", "expected a number above zero, found unsigned int `0`"),
+            ("less", "port = -1", "port", "expected u16, found signed int `-1`"),
         ] {
             let (loaded, place) = load_text(name, text, &Flags::default());
             let error = loaded.expect_err(name);

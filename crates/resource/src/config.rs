@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use skein_ops::config::positive;
 use skein_store::upload::Quota;
 
 const GIB: u64 = 1024 * 1024 * 1024;
@@ -18,11 +19,14 @@ pub struct Config {
     /// Open uploads of one account.
     pub open_uploads_max: u64,
     /// Seconds without a byte after which an upload is thrown away.
+    #[serde(deserialize_with = "positive")]
     pub upload_expiry_seconds: u64,
     /// Seconds for which a complete blob may be without a message that refers to it: longer than a
     /// client with such a message in its outbox is likely to be away.
+    #[serde(deserialize_with = "positive")]
     pub blob_grace_seconds: u64,
     /// Seconds between two rounds of throwing away.
+    #[serde(deserialize_with = "positive")]
     pub sweep_interval_seconds: u64,
 }
 
@@ -52,9 +56,8 @@ impl Config {
         Duration::from_secs(self.blob_grace_seconds)
     }
 
-    /// At least a second: a round reads the store and the disk.
-    pub(crate) fn sweep_interval(&self) -> Duration {
-        Duration::from_secs(self.sweep_interval_seconds.max(1))
+    pub(crate) const fn sweep_interval(&self) -> Duration {
+        Duration::from_secs(self.sweep_interval_seconds)
     }
 }
 

@@ -80,3 +80,39 @@ impl Shutdown {
         Duration::from_secs(self.deadline_seconds)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_zero(key: &str) -> Result<Config, toml::de::Error> {
+        toml::from_str(&format!("{key} = 0"))
+    }
+
+    #[test]
+    fn a_zero_that_would_serve_nobody_is_refused() {
+        let chat = toml::Table::try_from(Config::default().chat).expect("a table");
+        let chat = chat.iter().filter(|(_, value)| value.is_integer());
+        let chat: Vec<_> = chat.map(|(key, _)| format!("chat.{key}")).collect();
+        assert!(chat.contains(&"chat.idle_timeout_seconds".to_owned()), "{chat:?}");
+        let others = [
+            "gate.token_lifetime_days",
+            "gate.limits.connections_per_network",
+            "gate.limits.logins_per_name_per_5_minutes",
+            "resource.blob_grace_seconds",
+            "resource.upload_expiry_seconds",
+            "resource.sweep_interval_seconds",
+        ];
+        for key in chat.iter().map(String::as_str).chain(others) {
+            let error = with_zero(key).expect_err(key).to_string();
+            assert!(error.contains("expected a number above zero"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_zero_that_means_none_is_taken() {
+        for key in ["resource.file_bytes_max", "shutdown.deadline_seconds"] {
+            with_zero(key).expect(key);
+        }
+    }
+}
