@@ -72,6 +72,29 @@ fn they_meet_talk_and_part() {
 }
 
 #[test]
+fn a_wiped_server_is_another_one() {
+    let mut server = Server::start();
+    let people = ["alice", "bob"].map(|name| Cli::registered(server.http(), name));
+    let [alice, bob] = &people;
+    let talk = |text| {
+        alice.json(&["add", "bob"]);
+        bob.json(&["accept", "alice"]);
+        alice.json(&["send", "bob", text]);
+        texts(&bob.json(&["log", "alice"]))
+    };
+    assert_eq!(talk("before"), [(1, "alice".to_owned(), "before".to_owned())]);
+    server.kill();
+    std::fs::remove_dir_all(server.data()).expect("the data is ours");
+    server.restart();
+    // The accounts, the conversation and its entries get the same numbers again.
+    for (person, name) in people.iter().zip(["alice", "bob"]) {
+        let email = format!("{name}@example.org");
+        person.with_password(&["register", name, "--email", &email, "--password-stdin"]).success();
+    }
+    assert_eq!(talk("after"), [(1, "alice".to_owned(), "after".to_owned())]);
+}
+
+#[test]
 fn a_request_can_be_declined_and_made_again() {
     let server = Server::start();
     let alice = Cli::registered(server.http(), "alice");

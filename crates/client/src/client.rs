@@ -121,7 +121,7 @@ impl Client {
     ///
     /// # Errors
     /// If the server cannot be reached or refuses; [`Error::HomeTaken`] if the home holds unsent
-    /// messages of another account.
+    /// messages of another account, or for a server that was at this URL before.
     pub async fn log_in(
         &self,
         server: &str,
@@ -131,9 +131,9 @@ impl Client {
     ) -> Result<Profile, Error> {
         let gate = Gate::new(server)?;
         let device = self.home.device().await?;
-        let login = gate.log_in(name, password, device, device_name).await?;
+        let (login, server_id) = gate.log_in(name, password, device, device_name).await?;
         let account = login.account.clone();
-        self.home.log_in(login).await?;
+        self.home.log_in(login, server_id).await?;
         Ok(account)
     }
 

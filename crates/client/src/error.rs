@@ -46,8 +46,11 @@ pub enum Error {
     /// There is nobody of that name.
     #[error("there is nobody called {0}")]
     NoSuchPerson(String),
-    /// The home holds messages of another account that were not sent yet.
-    #[error("this home holds unsent messages of {0}; log in as {0}, or use another home")]
+    /// The home holds messages of another account, or for another server, that were not sent yet.
+    #[error(
+        "this home holds unsent messages of {0}; log in as {0} at the server that they are for, \
+         or use another home"
+    )]
     HomeTaken(String),
     /// Too much waits to be sent.
     #[error("{DRAFTS_MAX} messages are waiting to be sent already; connect first")]

@@ -39,6 +39,7 @@ struct LoginAnswer {
     token: String,
     account: u64,
     name: String,
+    server_id: String,
     chat: Chat,
 }
 
@@ -134,14 +135,15 @@ impl Gate {
         self.send(request).await.map(drop)
     }
 
-    /// Trades a password for a token.
+    /// Trades a password for a token. Answers also which server this is, in the words that tell it
+    /// from another one at the same URL.
     pub(crate) async fn log_in(
         &self,
         name: &Username,
         password: &str,
         device: DeviceId,
         device_name: &DeviceName,
-    ) -> Result<Login, Error> {
+    ) -> Result<(Login, [u8; 16]), Error> {
         let body = json!({
             "name": name.as_str(),
             "password": password,
@@ -151,8 +153,9 @@ impl Gate {
         let answer: LoginAnswer = self.post("/v1/login", &body).await?;
         let account =
             Profile { id: AccountId(answer.account), name: Username::parse(answer.name)? };
+        let server_id = server_id(&answer.server_id)?;
         let node = answer.chat.try_into()?;
-        Ok(Login { server: self.server.clone(), account, token: answer.token, node })
+        Ok((Login { server: self.server.clone(), account, token: answer.token, node }, server_id))
     }
 
     /// Makes the token void.
@@ -236,6 +239,12 @@ impl From<ErrorBody> for Refusal {
     }
 }
 
+fn server_id(text: &str) -> Result<[u8; 16], Error> {
+    let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok();
+    let id = bytes.and_then(|bytes| bytes.try_into().ok());
+    id.ok_or_else(|| Error::BadAnswer("the server's id is not 32 hexadecimal digits".to_owned()))
+}
+
 fn tls() -> Result<rustls::ClientConfig, Error> {
     let failed = |error: rustls::Error| Error::Unreachable(format!("cannot set up TLS: {error}"));
     let provider = rustls::crypto::aws_lc_rs::default_provider();
@@ -282,6 +291,14 @@ mod tests {
         }
         for bad in ["", "chat.example.org", "ftp://a", "http://"] {
             assert!(matches!(Gate::new(bad), Err(Error::BadServer(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_server_has_an_id() {
+        assert_eq!(server_id(&"0fA7".repeat(8)).expect("an id"), [0x0f, 0xa7].repeat(8)[..]);
+        for bad in ["", "0f", &"0f".repeat(17), &"xy".repeat(16)] {
+            assert!(matches!(server_id(bad), Err(Error::BadAnswer(_))), "{bad}");
         }
     }
 

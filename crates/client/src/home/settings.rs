@@ -71,18 +71,23 @@ impl Home {
         .await
     }
 
-    /// Keeps a new login. What is here of another account is forgotten: its server has it.
-    pub(crate) async fn log_in(&self, login: Login) -> Result<(), Error> {
+    /// Keeps a new login. What is here of another account is forgotten: its server has it. A server
+    /// with another id counts as another one also at the same URL: its data was wiped, and the same
+    /// account numbers and places in logs mean other things there.
+    pub(crate) async fn log_in(&self, login: Login, server_id: [u8; 16]) -> Result<(), Error> {
         self.write(move |database| {
             let account = login.account.id.to_string();
-            let before = (get(database, "server")?, get(database, "account")?);
-            let same =
-                before.0.as_ref() == Some(&login.server) && before.1.as_ref() == Some(&account);
-            if before.1.is_some() && !same {
+            let server_id = HEXLOWER.encode(&server_id);
+            let mut same = true;
+            for (key, now) in
+                [("server", &login.server), ("server_id", &server_id), ("account", &account)]
+            {
+                same &= get(database, key)?.is_none_or(|before| before == *now);
+                set(database, key, now)?;
+            }
+            if !same {
                 forget(database)?;
             }
-            set(database, "server", &login.server)?;
-            set(database, "account", &account)?;
             set(database, "name", login.account.name.as_str())?;
             set(database, "token", &login.token)?;
             set_node(database, &login.node)

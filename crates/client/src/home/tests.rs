@@ -18,6 +18,8 @@ use skein_core::{
 
 use super::*;
 
+const SERVER: [u8; 16] = [7; 16];
+
 fn login(account: u64, server: &str) -> Login {
     let trust = Trust::Fingerprints(vec![[1; 32], [2; 32]]);
     Login {
@@ -54,7 +56,7 @@ async fn keeps_the_login_to_itself() {
     let home = Home::open(&folder).unwrap();
     assert_eq!(home.login().await.unwrap(), None);
     let device = home.device().await.unwrap();
-    home.log_in(login(1, "http://a")).await.unwrap();
+    home.log_in(login(1, "http://a"), SERVER).await.unwrap();
     let mut node = login(1, "http://a").node;
     node.trust = Trust::Authority { server_name: "chat.example.org".to_owned() };
     home.move_to(node.clone()).await.unwrap();
@@ -77,18 +79,27 @@ async fn keeps_the_login_to_itself() {
 async fn belongs_to_one_account_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let home = Home::open(folder.path()).unwrap();
-    home.log_in(login(1, "http://a")).await.unwrap();
+    home.log_in(login(1, "http://a"), SERVER).await.unwrap();
     home.apply(vec![text(1)]).await.unwrap();
     home.keep_draft(draft(1)).await.unwrap();
     // Nothing that was written may be lost, or be sent by someone else.
-    for other in [login(2, "http://a"), login(1, "http://b")] {
-        let refused = home.log_in(other).await.unwrap_err();
+    let wiped = [8; 16];
+    for (other, server_id) in [
+        (login(2, "http://a"), SERVER),
+        (login(1, "http://b"), SERVER),
+        (login(1, "http://a"), wiped),
+    ] {
+        let refused = home.log_in(other, server_id).await.unwrap_err();
         assert!(matches!(refused, Error::HomeTaken(name) if name == "account1"));
     }
-    home.log_in(login(1, "http://a")).await.unwrap();
+    home.log_in(login(1, "http://a"), SERVER).await.unwrap();
     assert_eq!(home.cursors(AccountId(1)).await.unwrap().len(), 1);
     home.apply(vec![Change::Acked(draft(1).id)]).await.unwrap();
-    home.log_in(login(2, "http://a")).await.unwrap();
+    home.log_in(login(2, "http://a"), SERVER).await.unwrap();
+    assert!(home.cursors(AccountId(2)).await.unwrap().is_empty());
+    // A server that was wiped gives the same numbers to other things.
+    home.apply(vec![text(1)]).await.unwrap();
+    home.log_in(login(2, "http://a"), wiped).await.unwrap();
     assert!(home.cursors(AccountId(2)).await.unwrap().is_empty());
 }
 
