@@ -174,6 +174,11 @@ async fn either(a: &mut Signal, b: &mut Signal) {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{BufRead, BufReader},
+        process::{Command, Stdio},
+    };
+
     use super::*;
 
     #[tokio::test]
@@ -209,5 +214,36 @@ mod tests {
         let _blocked = shutdown.tasks.token();
         shutdown.force();
         assert_eq!(shutdown.finish(Duration::from_secs(60)).await, Outcome::Forced);
+    }
+
+    #[tokio::test]
+    #[ignore = "the process that the next test sends signals to"]
+    async fn never_ends() {
+        let shutdown = Shutdown::new();
+        shutdown.on_signals().expect("it may listen");
+        println!("listening");
+        shutdown.begun().await;
+        println!("begun");
+        shutdown.forced().await;
+        println!("forced");
+        std::future::pending::<()>().await;
+    }
+
+    #[test]
+    fn a_third_signal_ends_what_hangs() {
+        let mut hanging = Command::new(std::env::current_exe().expect("a test"))
+            .args(["--exact", "lifecycle::tests::never_ends", "--ignored", "--nocapture"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut said = BufReader::new(hanging.stdout.take().expect("a pipe")).lines();
+        for (word, signal) in [("listening", "-TERM"), ("begun", "-INT"), ("forced", "-TERM")] {
+            let heard = said.any(|line| line.is_ok_and(|line| line.ends_with(word)));
+            assert!(heard, "{word}");
+            let pid = hanging.id().to_string();
+            let sent = Command::new("kill").args([signal, &pid]).status().expect("kill");
+            assert!(sent.success());
+        }
+        assert_eq!(hanging.wait().expect("it ends").code(), Some(ABORTED));
     }
 }
