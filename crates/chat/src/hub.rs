@@ -1,5 +1,5 @@
 //! Who has a session on this node, and which logs those sessions live on. Hints from the bus come
-//! in at [`fanout`] and go out to the sessions that they concern.
+//! in at `fanout` and go out to the sessions that they concern.
 //!
 //! The hub holds only sessions that are connected: when one ends, its entry, its queue and the
 //! topics that only it lived on are gone. What an account has left of its request rate is kept a

@@ -1,6 +1,6 @@
 //! The chat role: accepts connections, holds sessions, appends to logs and passes on what grew.
 //!
-//! A connection ([`connection`]) says hello on its session stream, and then opens a stream for each
+//! A connection (`connection.rs`) says hello on its session stream, and then opens a stream for each
 //! further piece of work. The [`hub`] knows who has a session here and which logs they live on; the
 //! bus tells it what was appended anywhere, and it tells the sessions.
 //!
