@@ -1,8 +1,8 @@
 //! Raw quinn: what the transport alone does on this machine. The limit that Skein is held against.
 //!
 //! A second process of this very binary serves it ([`server`]), so that both systems have the same
-//! number of processes. quinn runs as it comes, with the crypto provider, stream limit, idle
-//! timeout, keep-alive and socket buffers of Skein and otherwise its own defaults.
+//! number of processes. quinn runs with the crypto provider, stream limit, stream window, idle
+//! timeout, keep-alive and socket buffers of Skein and otherwise with its own defaults.
 
 pub(crate) mod bulk;
 pub(crate) mod echo;
@@ -16,6 +16,8 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 /// Streams that a client may have open, as at Skein after login.
 const STREAMS_MAX: u32 = 16;
+/// Bytes that a stream may hold unread, as at Skein: what can come in while the disk is synced.
+const STREAM_RECEIVE_BYTES: u32 = 2 * 1024 * 1024;
 /// As at Skein.
 const IDLE_TIMEOUT_MS: u32 = 60_000;
 /// As at Skein's clients.
@@ -44,6 +46,7 @@ fn transport(is_client: bool) -> Arc<TransportConfig> {
     config
         .max_concurrent_bidi_streams(STREAMS_MAX.into())
         .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(STREAM_RECEIVE_BYTES.into())
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))));
     if is_client {
         config.keep_alive_interval(Some(KEEP_ALIVE));
