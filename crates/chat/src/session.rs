@@ -105,9 +105,8 @@ impl Session {
         sender.prioritise(Priority::Session);
         let Self { identity, mut place, queue, drain } = self;
         let mut requests = Requests::new(place.answerer.clone(), identity, receiver, queue);
-        let sending =
-            send(place.answerer.clone(), place.number, place.account, drain, sender, stall);
-        tokio::pin!(sending);
+        let (answerer, number, account) = (place.answerer.clone(), place.number, place.account);
+        let mut sending = Box::pin(send(answerer, number, account, drain, sender, stall));
         let mut sends = true;
         let (code, message) = tokio::select! {
             end = &mut sending => {
@@ -122,17 +121,20 @@ impl Session {
             }
         };
         // When neither the hub nor a request holds the queue any more it ends, and with it the
-        // sending: what was answered should reach the client before the close does.
-        place.leave().await;
-        let finishing = requests.finish(FLUSH_TIMEOUT, shutdown);
-        if sends {
-            let flushing = tokio::time::timeout(2 * FLUSH_TIMEOUT, sending);
-            let (flushed, ()) = tokio::join!(flushing, finishing);
+        // sending: what was answered should reach the client before the close does. The sending may
+        // wait for its turn in the hub, so it has to go on while the session leaves that.
+        let flushing = async {
+            let flushed = tokio::time::timeout(2 * FLUSH_TIMEOUT, sending).await;
             if flushed.is_err() {
                 tracing::debug!("a session ended before its client had read everything");
             }
+        };
+        let finishing = requests.finish(FLUSH_TIMEOUT, shutdown);
+        if sends {
+            tokio::join!(place.leave(), finishing, flushing);
         } else {
-            finishing.await;
+            drop(flushing);
+            tokio::join!(place.leave(), finishing);
         }
         connection.close(code, &message);
     }
