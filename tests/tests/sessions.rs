@@ -298,3 +298,33 @@ async fn a_second_signal_ends_a_drain_and_the_exit_says_so() {
     server.terminate();
     assert_eq!(server.wait().code(), Some(1), "{}", server.log());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_sessions_that_come_and_go_at_once_do_not_hold_one_another_up() {
+    let mut server = Server::start();
+    let gate = std::sync::Arc::new(Gate::new(server.http()));
+    let pairs: Vec<_> = (0..20)
+        .map(|number| {
+            let gate = std::sync::Arc::clone(&gate);
+            tokio::spawn(async move {
+                let alice = gate.newcomer(&format!("alice{number}")).await;
+                let bob = gate.newcomer(&format!("bob{number}")).await;
+                // New contacts make sessions compare their heads just when they end.
+                let mut of_alice = RawSession::open(&alice).await.expect("welcome");
+                let mut of_bob = RawSession::open(&bob).await.expect("welcome");
+                befriend(&mut of_alice, &mut of_bob).await;
+                drop((of_alice, of_bob));
+                for _ in 0..5 {
+                    let sessions = tokio::join!(RawSession::open(&alice), RawSession::open(&bob));
+                    sessions.0.expect("welcome");
+                    sessions.1.expect("welcome");
+                }
+            })
+        })
+        .collect();
+    for pair in pairs {
+        tokio::time::timeout(PATIENCE, pair).await.expect("in time").expect("no panic");
+    }
+    server.terminate();
+    assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+}
