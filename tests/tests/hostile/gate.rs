@@ -4,7 +4,7 @@ use reqwest::{Client, Method, StatusCode, header};
 use serde_json::{Value, json};
 use skein_testkit::{cli::PASSWORD, eventually, gate::Gate, server::Server};
 
-use crate::scene::Scene;
+use crate::scene::{Scene, in_time};
 
 /// Registration as a server with a mail server has it; the mails stay in a folder.
 const BY_CODE: &str = "[gate]\nregistration = \"code\"\n";
@@ -15,9 +15,9 @@ const HUGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// The code of an error, and its status.
 async fn refusal(request: reqwest::RequestBuilder) -> (u16, String) {
-    let response = request.send().await.expect("the gate answers");
+    let response = in_time(request.send()).await.expect("the gate answers");
     let status = response.status().as_u16();
-    let answer: Value = response.json().await.expect("errors are JSON");
+    let answer: Value = in_time(response.json()).await.expect("errors are JSON");
     let error = &answer["error"];
     assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()), "{answer}");
     (status, error["code"].as_str().expect("a code").to_owned())
@@ -78,9 +78,11 @@ async fn bad_requests_have_named_errors() {
         ("no token to end", http.post(url("/v1/logout")), 401, "unauthorised"),
     ];
     for (what, request, status, code) in table {
+        println!("{what}");
         assert_eq!(refusal(request).await, (status, code.to_owned()), "{what}");
     }
-    match login(&"x".repeat(HUGE_BYTES), JSON).send().await {
+    println!("huge");
+    match in_time(login(&"x".repeat(HUGE_BYTES), JSON).send()).await {
         Ok(response) => assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE),
         Err(error) => assert!(error.is_request(), "{error}"),
     }

@@ -1,6 +1,6 @@
 //! Clients that ask too fast, too often or in too great numbers, and one that never reads.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use skein_core::refusal::Code;
 use skein_net::dial::{DialConfig, DialError};
@@ -144,22 +144,22 @@ async fn connections_without_a_login_have_a_number() {
 }
 
 /// Sends bob the flood, which takes the seqs from `first` on; gives the last of them. However many
-/// appends are under way, they take effect and are answered in the order in which they were sent.
+/// appends are under way, they take effect in the order in which they were sent.
 async fn flood(alice: &mut RawSession, conversation: u64, first: u64) -> u64 {
     let texts = FLOOD_BYTES / TEXT_BYTES;
     let text = "x".repeat(TEXT_BYTES);
-    let mut expected = VecDeque::new();
+    let mut expected = HashMap::new();
     let mut next = first;
     let end = first + texts as u64;
     while next < end || !expected.is_empty() {
         if next < end && expected.len() < AHEAD {
             let mut draft = text_draft(conversation, [0; 16], &text);
             draft.id = random_id();
-            expected.push_back((alice.ask(request::Kind::Append(draft)).await, next));
+            expected.insert(alice.ask(request::Kind::Append(draft)).await, next);
             next += 1;
         } else if let server_frame::Kind::Reply(reply) = in_time(alice.next()).await {
             let Some(reply::Kind::Appended(entry)) = reply.kind else { panic!("{reply:?}") };
-            assert_eq!(Some((reply.request, entry.seq)), expected.pop_front());
+            assert_eq!(expected.remove(&reply.request), Some(entry.seq));
         }
     }
     end - 1
