@@ -35,6 +35,13 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const STATEMENTS_CACHED: usize = 128;
 /// Bytes that the write-ahead log keeps on disk after a checkpoint.
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
+/// Pages (of 4 KiB) in the write-ahead log from which on a commit moves them into the file: 16 MiB.
+/// A busy page is moved once for all the times it was written meanwhile, and a batch of the largest
+/// size alone fills half of SQLite's 4 MiB.
+const CHECKPOINT_PAGES: i64 = 4096;
+/// Memory of the writer's page cache, in KiB. With SQLite's 2 MiB a large batch does not fit: its
+/// pages are written out before the commit, read back from the write-ahead log and written again.
+const WRITER_CACHE_KIB: i64 = 16 * 1024;
 
 mod migrations {
     #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
@@ -121,6 +128,11 @@ fn open_for_writing(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_KEPT, |_| Ok(()))?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_| Ok(()))?;
+    // A negative size is in KiB, a positive one in pages.
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    // Where savepoints keep what they may have to put back. Bounded by the size of a batch.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(connection)
 }
 
