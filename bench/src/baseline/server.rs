@@ -140,27 +140,24 @@ async fn echo(mut send: SendStream, mut receive: RecvStream) -> Result<(), Broke
 async fn persist(mut receive: RecvStream, folder: &Path) -> Result<u64, Broken> {
     let mut file = tempfile::tempfile_in(folder)?;
     let mut taken = 0;
-    let mut piece = Vec::new();
-    let mut length = 0;
-    while let Some(chunk) = receive.read_chunk(SYNC_BYTES - length, true).await? {
+    let mut piece = Vec::with_capacity(SYNC_BYTES);
+    while let Some(chunk) = receive.read_chunk(SYNC_BYTES - piece.len(), true).await? {
         taken += chunk.bytes.len() as u64;
-        length += chunk.bytes.len();
-        piece.push(chunk.bytes);
-        if length == SYNC_BYTES {
+        piece.extend_from_slice(&chunk.bytes);
+        if piece.len() == SYNC_BYTES {
             (file, piece) = write(file, piece).await?;
-            length = 0;
         }
     }
     write(file, piece).await?;
     Ok(taken)
 }
 
-async fn write(mut file: File, mut piece: Vec<Bytes>) -> io::Result<(File, Vec<Bytes>)> {
+/// One write and one sync; gives the emptied piece back.
+async fn write(mut file: File, mut piece: Vec<u8>) -> io::Result<(File, Vec<u8>)> {
     let written = task::spawn_blocking(move || {
-        for bytes in piece.drain(..) {
-            file.write_all(&bytes)?;
-        }
+        file.write_all(&piece)?;
         file.sync_data()?;
+        piece.clear();
         Ok((file, piece))
     });
     written.await?
