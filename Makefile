@@ -25,7 +25,7 @@ check:
 test: tools check
 	$(CARGO) build --locked --workspace --bins
 	AIOSMTPD_PYTHON=$(CURDIR)/$(TOOLS)/python/bin/python $(CARGO) test --locked --workspace
-	$(CARGO) run --locked --quiet -p skein-bench -- smoke
+	target/debug/skein-bench smoke
 	fuzz/run-short.sh $(FUZZ_SECONDS)
 
 # A real SMTP server for the tests, in a Python environment of its own.
