@@ -2,9 +2,9 @@
 //!
 //! In each pair one session sends and the other receives. Two latencies are measured, both from
 //! when the message was due: until the sender has the acknowledgement, which says that the message
-//! is durable, and until the recipient has the event. Beside them stands the echo of raw quinn, with
-//! messages of the same size at the same times on as many connections: two hops, as either of the
-//! other two takes.
+//! is durable, and until the recipient has the event. Beside them stands the echo of raw quinn,
+//! with messages of the same size at the same times on as many connections: two hops, as either of
+//! the other two takes.
 
 use skein_net::stream::{Receiver, Sender};
 use skein_testkit::raw::text_draft;
