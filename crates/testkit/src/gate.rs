@@ -1,7 +1,5 @@
 //! The gate as any HTTP client sees it.
 
-use std::sync::Arc;
-
 use data_encoding::HEXLOWER;
 use reqwest::{Client, StatusCode};
 use rustls::crypto::aws_lc_rs;
@@ -103,10 +101,4 @@ impl Gate {
 pub async fn befriend(a: &mut crate::raw::RawSession, b: &mut crate::raw::RawSession) -> u64 {
     a.request_contact(b.account()).await;
     b.accept_contact(a.account()).await
-}
-
-/// The provider that every TLS configuration of a test names.
-#[must_use]
-pub fn provider() -> Arc<rustls::crypto::CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
 }
