@@ -162,10 +162,7 @@ fn wrong_use_is_told_apart_from_failure() {
 #[test]
 fn a_message_that_will_never_be_sent_is_told_once_and_by_any_command() {
     let mut server = Server::start();
-    let alice = Cli::registered(server.http(), "alice");
-    let bob = Cli::registered(server.http(), "bob");
-    alice.json(&["add", "bob"]);
-    bob.json(&["accept", "alice"]);
+    let (alice, bob) = Cli::contacts(server.http());
     alice.json(&["contacts"]);
     let write_offline = |server: &mut Server, text| {
         server.kill();
@@ -190,10 +187,7 @@ fn a_message_that_will_never_be_sent_is_told_once_and_by_any_command() {
 #[test]
 fn a_message_that_cannot_be_sent_goes_out_with_the_next_command() {
     let mut server = Server::start();
-    let alice = Cli::registered(server.http(), "alice");
-    let bob = Cli::registered(server.http(), "bob");
-    alice.json(&["add", "bob"]);
-    bob.json(&["accept", "alice"]);
+    let (alice, bob) = Cli::contacts(server.http());
     alice.json(&["contacts"]);
     server.kill();
     let kept = alice.run(&["send", "bob", "--timeout", "1", "written offline"]).failure(1);

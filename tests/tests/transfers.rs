@@ -27,14 +27,6 @@ const MIB: u64 = 1024 * 1024;
 /// Bytes that a kill may cost.
 const AGAIN_BYTES_MAX: u64 = 2 * MIB;
 
-fn pair(server: &Server) -> (Cli, Cli) {
-    let alice = Cli::registered(server.http(), "alice");
-    let bob = Cli::registered(server.http(), "bob");
-    alice.json(&["add", "bob"]);
-    bob.json(&["accept", "alice"]);
-    (alice, bob)
-}
-
 fn sha256(path: &Path) -> Vec<u8> {
     let mut file = fs::File::open(path).expect("the file is there");
     let mut hasher = Sha256::new();
@@ -93,7 +85,7 @@ fn read_position(process: u32, path: &Path) -> u64 {
 #[test]
 fn a_photo_arrives_bit_for_bit_with_its_thumbnail() {
     let server = Server::start();
-    let (alice, bob) = pair(&server);
+    let (alice, bob) = Cli::contacts(server.http());
     let photo = alice.path("photo.jpg");
     RgbImage::from_fn(1600, 1200, |x, y| Rgb([(x / 7) as u8, (y / 5) as u8, ((x ^ y) / 9) as u8]))
         .save_with_format(&photo, ImageFormat::Jpeg)
@@ -127,7 +119,7 @@ fn a_photo_arrives_bit_for_bit_with_its_thumbnail() {
 #[test]
 fn an_upload_survives_two_kills_of_the_client_and_one_of_the_server() {
     let mut server = Server::start();
-    let (alice, bob) = pair(&server);
+    let (alice, bob) = Cli::contacts(server.http());
     let file = alice.path("big.bin");
     write_synthetic(&file, 300 * MIB);
     let command = ["send", "bob", "--file", "big.bin"];
@@ -164,7 +156,7 @@ fn an_upload_survives_two_kills_of_the_client_and_one_of_the_server() {
 #[test]
 fn a_download_continues_after_its_client_was_killed() {
     let server = Server::start();
-    let (alice, bob) = pair(&server);
+    let (alice, bob) = Cli::contacts(server.http());
     let file = alice.path("big.bin");
     write_synthetic(&file, 200 * MIB);
     alice.json(&["send", "bob", "--file", "big.bin"]);
@@ -191,7 +183,7 @@ async fn an_upload_goes_on_through_cuts_loss_and_another_address() {
     let relay = Relay::start(server.quic()).await.expect("a relay");
     server.kill();
     server.restart_with(&format!("[chat]\nadvertise = \"{}\"\n", relay.address()));
-    let (alice, bob) = pair(&server);
+    let (alice, bob) = Cli::contacts(server.http());
     let file = alice.path("walk.bin");
     write_synthetic(&file, 12 * MIB);
     let bad = Weather { delay: Duration::from_millis(5), loss: 0.01, ..Weather::default() };
@@ -243,7 +235,7 @@ fn leave_too_late(alice: &Cli, conversation: u64, file: &Path) {
 #[test]
 fn a_file_whose_message_came_too_late_is_sent_again() {
     let server = Server::start();
-    let (alice, bob) = pair(&server);
+    let (alice, bob) = Cli::contacts(server.http());
     let conversation = alice.json(&["contacts"])[0]["conversation"].as_u64().expect("a number");
     let file = alice.path("note.txt");
     fs::write(&file, "written long ago").expect("the folder is ours");
@@ -265,7 +257,7 @@ fn a_file_whose_message_came_too_late_is_sent_again() {
 #[test]
 fn someone_elses_file_cannot_be_fetched() {
     let server = Server::start();
-    let (alice, _bob) = pair(&server);
+    let (alice, _bob) = Cli::contacts(server.http());
     let eve = Cli::registered(server.http(), "eve");
     fs::write(alice.path("secret.txt"), "for bob").expect("the folder is ours");
     alice.json(&["send", "bob", "--file", "secret.txt"]);

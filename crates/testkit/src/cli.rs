@@ -67,6 +67,16 @@ impl Cli {
         cli
     }
 
+    /// Two new accounts, `alice` and `bob`, that are contacts.
+    #[must_use]
+    pub fn contacts(server: &str) -> (Self, Self) {
+        let alice = Self::registered(server, "alice");
+        let bob = Self::registered(server, "bob");
+        alice.json(&["add", "bob"]);
+        bob.json(&["accept", "alice"]);
+        (alice, bob)
+    }
+
     /// The home folder.
     #[must_use]
     pub fn home(&self) -> &Path {
