@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use skein_core::{
     entry::Entry,
-    id::{AccountId, DeviceId, LogId},
+    id::{AccountId, LogId},
 };
 use tokio::sync::mpsc;
 
@@ -30,12 +30,11 @@ pub enum Hint {
         /// Whether it has a session now.
         online: bool,
     },
-    /// The sessions of these devices must end: their tokens have.
+    /// Tokens of the account have ended, and the sessions that were opened with them must. Which
+    /// those are the store knows.
     SessionsEnded {
         /// Whose.
         account: AccountId,
-        /// Which devices; `None` for all.
-        devices: Option<Vec<DeviceId>>,
         /// Why.
         reason: EndReason,
     },

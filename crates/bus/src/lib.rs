@@ -1,11 +1,11 @@
 //! What passes between nodes that nobody may depend on: hints that a log has grown, leases that say
-//! who holds what for now, and keys that expire.
+//! who holds what for now, who is present, and keys that expire.
 //!
 //! **Architecture Invariant** (the bus is a hint): losing any message delays a delivery and never
 //! loses an entry. A subscriber that is told [`Delivery::Missed`](hint::Delivery::Missed) compares
 //! the heads of its live logs with the store.
 //!
-//! [`local`] implements all three inside one process; the contract suite in `contract` says what
+//! [`local`] implements all of them inside one process; the contract suite in `contract` says what
 //! an implementation owes its callers.
 
 #[cfg(test)]
@@ -14,6 +14,7 @@ pub mod hint;
 pub mod key;
 pub mod lease;
 pub mod local;
+pub mod presence;
 pub mod rate;
 
 use thiserror::Error;
@@ -23,7 +24,13 @@ use thiserror::Error;
 #[error("the bus is unavailable: {0}")]
 pub struct Unavailable(pub String);
 
-/// All three parts of a bus. Roles take the traits that they need.
-pub trait Bus: hint::Hints + key::Keys + lease::Leases + 'static {}
+/// All parts of a bus. Roles take the traits that they need.
+pub trait Bus:
+    hint::Hints + key::Keys + lease::Leases + presence::Presence + 'static
+{
+}
 
-impl<T> Bus for T where T: hint::Hints + key::Keys + lease::Leases + 'static {}
+impl<T> Bus for T where
+    T: hint::Hints + key::Keys + lease::Leases + presence::Presence + 'static
+{
+}

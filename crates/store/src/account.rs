@@ -28,6 +28,25 @@ pub struct Credentials {
     pub profile: Profile,
     /// The password's hash as a PHC string.
     pub password_hash: String,
+    /// Whether an operator has disabled the account.
+    pub disabled: bool,
+}
+
+/// An account as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountRecord {
+    /// Id and name.
+    pub profile: Profile,
+    /// Its address.
+    pub email: Email,
+    /// When it was created.
+    pub created: Timestamp,
+    /// Since when an operator has disabled it.
+    pub disabled: Option<Timestamp>,
+    /// [Charged bytes](crate::upload::charged_bytes) of its blobs and open uploads.
+    pub storage_bytes: u64,
+    /// Logins that are good, expired ones included until they are purged.
+    pub logins: u64,
 }
 
 /// Keeps accounts.
@@ -54,4 +73,19 @@ pub trait Accounts: Send + Sync {
 
     /// Sets a new password and revokes every token of the account.
     async fn set_password(&self, id: AccountId, password_hash: String) -> Result<(), StoreError>;
+
+    /// Accounts after `after`, by id, at most `limit`.
+    async fn list_accounts(
+        &self,
+        after: Option<AccountId>,
+        limit: usize,
+    ) -> Result<Vec<AccountRecord>, StoreError>;
+
+    /// Disables the account since a time, which revokes every token of it, or enables it again.
+    /// Whether there is such an account.
+    async fn set_disabled(
+        &self,
+        id: AccountId,
+        since: Option<Timestamp>,
+    ) -> Result<bool, StoreError>;
 }

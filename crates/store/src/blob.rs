@@ -10,6 +10,19 @@ use skein_core::{
 
 use crate::StoreError;
 
+/// What all accounts together store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StorageUse {
+    /// Complete blobs.
+    pub blobs: u64,
+    /// Their bytes.
+    pub blob_bytes: u64,
+    /// Uploads that are not complete.
+    pub open_uploads: u64,
+    /// The bytes that these announced.
+    pub open_bytes: u64,
+}
+
 /// Keeps the records of complete blobs; the bytes are the crate `blob`'s business.
 #[async_trait]
 pub trait Blobs: Send + Sync {
@@ -46,6 +59,9 @@ pub trait Blobs: Send + Sync {
     /// Forgets a blob that no entry refers to. False if one does by now, or there is no such blob:
     /// then its bytes must stay.
     async fn delete_unreferenced_blob(&self, blob: BlobId) -> Result<bool, StoreError>;
+
+    /// What all accounts together store. Reads every record: for operators.
+    async fn storage_use(&self) -> Result<StorageUse, StoreError>;
 
     /// Which of these names belong to a complete blob or to an open upload.
     async fn known_blobs(&self, names: &[BlobId]) -> Result<Vec<BlobId>, StoreError>;

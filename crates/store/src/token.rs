@@ -46,6 +46,19 @@ pub struct Issued {
     pub committed: Vec<Committed>,
 }
 
+/// A login as its owner and operators see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoginRecord {
+    /// The device.
+    pub device: DeviceId,
+    /// What its owner calls it.
+    pub device_name: DeviceName,
+    /// When it logged in.
+    pub issued: Timestamp,
+    /// Until when the login is good.
+    pub expires: Timestamp,
+}
+
 /// Keeps tokens.
 #[async_trait]
 pub trait Tokens: Send + Sync {
@@ -53,7 +66,7 @@ pub trait Tokens: Send + Sync {
     ///
     /// # Errors
     /// `bad_credentials` if the account has another password by now: a login that was under way
-    /// does not survive a reset.
+    /// does not survive a reset. `forbidden` if the account is disabled.
     async fn issue_token(&self, new: NewToken, now: Timestamp) -> Result<Issued, StoreError>;
 
     /// Whom a token speaks for, unless it is unknown, revoked or expired.
@@ -65,6 +78,16 @@ pub trait Tokens: Send + Sync {
 
     /// Ends a token. Whether there was one.
     async fn revoke_token(&self, hash: &TokenHash) -> Result<bool, StoreError>;
+
+    /// The account's logins, the latest first.
+    async fn logins(&self, account: AccountId) -> Result<Vec<LoginRecord>, StoreError>;
+
+    /// Ends the logins of one device, or of all devices, of an account. How many there were.
+    async fn revoke_logins(
+        &self,
+        account: AccountId,
+        device: Option<DeviceId>,
+    ) -> Result<u64, StoreError>;
 
     /// Forgets tokens that have expired. How many there were.
     async fn purge_tokens(&self, now: Timestamp) -> Result<u64, StoreError>;

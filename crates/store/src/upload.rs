@@ -28,10 +28,26 @@ pub enum UploadState {
         blob: BlobId,
         /// The last checkpoint.
         checkpoint: Checkpoint,
+        /// Which opening this is: to be named with every change, so that an earlier one, perhaps at
+        /// a node that was thought dead, changes nothing any more.
+        opening: Opening,
+    },
+    /// All bytes are there and verified; the object store is making one object of them.
+    Completing {
+        /// What the blob will be called.
+        blob: BlobId,
+        /// The last checkpoint, which covers all bytes.
+        checkpoint: Checkpoint,
+        /// As above.
+        opening: Opening,
     },
     /// The blob is visible.
     Complete(BlobInfo),
 }
+
+/// Counts how often an upload was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Opening(pub u64);
 
 /// A point from which an upload can continue after a crash.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -40,6 +56,9 @@ pub struct Checkpoint {
     pub durable: u64,
     /// The state of the hash over the first bytes, in the form of the crate `blob`.
     pub hash_state: Vec<u8>,
+    /// What an object store calls the parts that it has, in the form of the crate `blob`; empty
+    /// where there are none.
+    pub parts: Vec<u8>,
 }
 
 /// How much an account may store.
@@ -51,8 +70,27 @@ pub struct Quota {
     pub open_uploads: u64,
 }
 
+/// An open upload as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadRecord {
+    /// Whose.
+    pub account: AccountId,
+    /// Which.
+    pub id: UploadId,
+    /// What its blob will be called.
+    pub blob: BlobId,
+    /// Bytes in the whole file.
+    pub size: u64,
+    /// Bytes that are durable.
+    pub durable: u64,
+    /// Whether all bytes are there and one object is being made of them.
+    pub completing: bool,
+    /// When it was opened first, or its last checkpoint.
+    pub touched: Timestamp,
+}
+
 /// An upload that is to be thrown away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StaleUpload {
     /// Whose.
     pub account: AccountId,
@@ -62,13 +100,15 @@ pub struct StaleUpload {
     pub blob: BlobId,
     /// When it was opened first, or its last checkpoint.
     pub touched: Timestamp,
+    /// What an object store calls the parts that it has, to be given up.
+    pub parts: Vec<u8>,
 }
 
 /// Keeps uploads under way.
 #[async_trait]
 pub trait Uploads: Send + Sync {
     /// Opens an upload under the name `blob`, or finds the one that has been opened with the same
-    /// account and id, whose blob keeps its first name.
+    /// account and id, whose blob keeps its first name. Earlier openings are superseded.
     ///
     /// # Errors
     /// Refused with `upload_conflict` if size, media type or hash differ from the first time, with
@@ -82,15 +122,19 @@ pub trait Uploads: Send + Sync {
         now: Timestamp,
     ) -> Result<UploadState, StoreError>;
 
-    /// Records a checkpoint. Returns once it is durable.
+    /// Records a checkpoint. Returns once it is durable. With `completing`, it covers all bytes, and
+    /// the upload takes no more.
     ///
     /// # Errors
-    /// Refused with `not_found` if the upload was thrown away or is complete.
+    /// Refused with `not_found` if the upload was thrown away or is complete, with `superseded` if
+    /// it was opened again.
     async fn checkpoint_upload(
         &self,
         account: AccountId,
         id: UploadId,
+        opening: Opening,
         checkpoint: Checkpoint,
+        completing: bool,
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
@@ -107,8 +151,19 @@ pub trait Uploads: Send + Sync {
         now: Timestamp,
     ) -> Result<BlobInfo, StoreError>;
 
+    /// Uploads that have been completing since before `before`, the longest untouched first, at most
+    /// `limit`: whoever was completing them may be gone.
+    async fn completing_uploads(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<UploadRecord>, StoreError>;
+
+    /// Open uploads, the longest untouched first, at most `limit`: for operators.
+    async fn open_uploads(&self, limit: usize) -> Result<Vec<UploadRecord>, StoreError>;
+
     /// Throws an open upload away; given a time, only one without a checkpoint since then. Whether
-    /// there was one.
+    /// there was one. One that is completing stays, unless no time is given.
     async fn discard_upload(
         &self,
         account: AccountId,
@@ -116,7 +171,7 @@ pub trait Uploads: Send + Sync {
         untouched_since: Option<Timestamp>,
     ) -> Result<bool, StoreError>;
 
-    /// Open uploads without a checkpoint since `before`, the longest untouched first, at most
+    /// Receiving uploads without a checkpoint since `before`, the longest untouched first, at most
     /// `limit`; or those that follow on `after`.
     async fn stale_uploads(
         &self,

@@ -1,5 +1,7 @@
 //! What the gate and the chat nodes ask of the status role.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use crate::refusal::Refusal;
@@ -39,26 +41,61 @@ pub struct NodeReport {
     pub sessions_max: u64,
     /// Whether it is going away and should get no one.
     pub draining: bool,
+    /// Bytes of memory that its process holds.
+    pub memory_bytes: u64,
+    /// Thousandths of one core that its process used since the report before.
+    pub cpu_permille: u32,
+}
+
+/// One stay of a node in the directory: grows each time its name is taken anew, so that the late
+/// word of a former holder can be told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Term(pub u64);
+
+/// What a node is told when it reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reported {
+    /// Its stay; to be named in the next report.
+    pub term: Term,
+    /// An operator wants it to send its sessions elsewhere, spread over this time. Once begun, a
+    /// drain is not taken back.
+    pub drain: Option<Duration>,
 }
 
 /// Knows the chat nodes and their load.
 #[async_trait]
 pub trait Directory: Send + Sync {
-    /// The chat node for a login: the less loaded of two drawn at random.
+    /// The chat node for a login: the less loaded of two drawn at random. `except` names a node that
+    /// wants the session elsewhere.
     ///
     /// # Errors
     /// `unavailable`, with `retry_after`, if no node takes sessions.
-    async fn assign(&self) -> Result<ChatNode, Refusal>;
+    async fn assign(&self, except: Option<&str>) -> Result<ChatNode, Refusal>;
 
-    /// Takes a node's report and renews its lease. A node that stops reporting is forgotten.
+    /// Takes a node's report and renews its lease. A node that stops reporting is forgotten. `term`
+    /// is what the last report answered, `None` at first; the directory itself remembers nothing,
+    /// so that any of its processes may be asked.
     ///
     /// # Errors
-    /// `unavailable` if the lease cannot be kept.
-    async fn report(&self, report: NodeReport) -> Result<(), Refusal>;
+    /// `unavailable` if the lease cannot be kept, or another node holds the name.
+    async fn report(&self, report: NodeReport, term: Option<Term>) -> Result<Reported, Refusal>;
 
     /// Forgets a node at once, when it stops in order.
     ///
     /// # Errors
     /// `unavailable`.
-    async fn leave(&self, node: &str) -> Result<(), Refusal>;
+    async fn leave(&self, node: &str, term: Term) -> Result<(), Refusal>;
+
+    /// What the nodes said last, by name.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    async fn nodes(&self) -> Result<Vec<NodeReport>, Refusal>;
+
+    /// Asks a node to send its sessions to others, spread over this time. It learns of it with its
+    /// next report.
+    ///
+    /// # Errors
+    /// `not_found` if no node of this name is there; `unavailable`.
+    async fn drain(&self, node: &str, over: Duration) -> Result<(), Refusal>;
 }
