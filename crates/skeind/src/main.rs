@@ -77,14 +77,19 @@ fn main() -> ExitCode {
 }
 
 fn serve(config: Config, ready_file: Option<PathBuf>) -> ExitCode {
-    if let Err(error) = config.log.install() {
-        return fail(&error, 2);
-    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error, 1),
     };
-    let code = runtime.block_on(run(config, ready_file));
+    let code = runtime.block_on(async {
+        let telemetry = match config.log.install("skeind") {
+            Ok(telemetry) => telemetry,
+            Err(error) => return fail(&error, 2),
+        };
+        let code = run(config, ready_file).await;
+        drop(telemetry);
+        code
+    });
     runtime.shutdown_timeout(BLOCKING_TIMEOUT);
     code
 }
