@@ -7,7 +7,7 @@ use skein_bus::{
     key::Keys,
 };
 use skein_core::{
-    id::{AccountId, DeviceId},
+    id::AccountId,
     port::{directory::Directory, verifier::Verifier},
     refusal::Refusal,
     time::Clock,
@@ -68,13 +68,8 @@ impl Gate {
     }
 
     /// Tells the chat nodes that sessions have lost their tokens.
-    pub(crate) async fn end_sessions(
-        &self,
-        account: AccountId,
-        devices: Option<Vec<DeviceId>>,
-        reason: EndReason,
-    ) {
-        let hint = Hint::SessionsEnded { account, devices, reason };
+    pub(crate) async fn end_sessions(&self, account: AccountId, reason: EndReason) {
+        let hint = Hint::SessionsEnded { account, reason };
         self.hints.publish(Topic::Account(account), hint).await;
     }
 }

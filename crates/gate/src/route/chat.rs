@@ -58,7 +58,7 @@ pub(crate) async fn where_to_chat(
     State(gate): State<Arc<Gate>>,
     _token: Bearer,
 ) -> Result<Json<Chat>, Problem> {
-    let node = gate.directory.assign().await?;
+    let node = gate.directory.assign(None).await?;
     Ok(Json(node.into()))
 }
 

@@ -92,10 +92,11 @@ pub(crate) async fn log_in(
     let device: DeviceId = request.device.parse().map_err(|_| bad_device())?;
     let device_name = DeviceName::parse(request.device_name)?;
     gate.tries.login(&name, from).await?;
-    let Credentials { profile, password_hash } = authenticate(&gate, &name, password).await?;
+    let Credentials { profile, password_hash, disabled: _ } =
+        authenticate(&gate, &name, password).await?;
     // Before the token: a login that leads nowhere should change nothing.
     let server_id = HEXLOWER.encode(&gate.instance.instance().await?);
-    let node = gate.directory.assign().await?;
+    let node = gate.directory.assign(None).await?;
 
     let token = token_text(&rand::random());
     let now = gate.clock.now();
@@ -137,7 +138,7 @@ async fn authenticate(
 }
 
 async fn issue(gate: Arc<Gate>, new: NewToken, now: Timestamp) -> Result<(), Problem> {
-    let (account, device) = (new.account, new.device);
+    let account = new.account;
     let reason = match new.policy {
         SessionPolicy::Many => EndReason::Revoked,
         SessionPolicy::Exclusive => EndReason::Kicked { by: new.device_name.to_string() },
@@ -147,11 +148,8 @@ async fn issue(gate: Arc<Gate>, new: NewToken, now: Timestamp) -> Result<(), Pro
         let hint = Hint::Appended(committed.log, Arc::new(committed.entry));
         gate.hints.publish(Topic::Log(committed.log), hint).await;
     }
-    let mut devices = issued.ended;
-    // The new token is still unknown to the client, so no session of its own can be meant.
-    devices.extend(issued.replaced.then_some(device));
-    if !devices.is_empty() {
-        gate.end_sessions(account, Some(devices), reason).await;
+    if issued.replaced || !issued.ended.is_empty() {
+        gate.end_sessions(account, reason).await;
     }
     Ok(())
 }
@@ -256,8 +254,7 @@ mod tests {
             let mut hints = world.watch([Topic::Account(account)]).await;
             world.log_in("alice", OTHER_DEVICE).await;
             world.log_in("alice", OTHER_DEVICE).await;
-            let devices = Some(vec![OTHER_DEVICE.parse().expect("a device")]);
-            let expected = Hint::SessionsEnded { account, devices, reason };
+            let expected = Hint::SessionsEnded { account, reason };
             assert_eq!(hints.next().await, expected);
         }
     }
@@ -277,11 +274,8 @@ mod tests {
         let name = DeviceName::parse("laptop").expect("a name");
         let ended = SessionEnded { device: name.clone(), by: name };
         assert_eq!(entry.body, EntryBody::SessionEnded(ended));
-        let expected = Hint::SessionsEnded {
-            account,
-            devices: Some(vec![DEVICE.parse().expect("a device")]),
-            reason: EndReason::Kicked { by: "laptop".into() },
-        };
+        let reason = EndReason::Kicked { by: "laptop".into() };
+        let expected = Hint::SessionsEnded { account, reason };
         assert_eq!(hints.next().await, expected);
         world.get("/v1/whoami", Some(&first)).await.is_refused(401, "unauthorised");
         assert_eq!(world.get("/v1/whoami", Some(&second)).await.status, 200);

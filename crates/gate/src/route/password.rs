@@ -73,7 +73,7 @@ pub(crate) async fn reset(
     see_through(async move {
         gate.accounts.set_password(profile.id, password_hash).await?;
         tracing::info!(account.id = %profile.id, "a new password; all tokens are void");
-        gate.end_sessions(profile.id, None, EndReason::Revoked).await;
+        gate.end_sessions(profile.id, EndReason::Revoked).await;
         Ok(StatusCode::NO_CONTENT)
     })
     .await
@@ -113,7 +113,7 @@ mod tests {
         let answer = world.post("/v1/password", &reset_of("alice", CODE)).await;
         assert_eq!((answer.status, answer.json), (204, Value::Null));
         let reason = EndReason::Revoked;
-        let expected = Hint::SessionsEnded { account, devices: None, reason };
+        let expected = Hint::SessionsEnded { account, reason };
         assert_eq!(hints.next().await, expected);
         world.get("/v1/whoami", Some(&token)).await.is_refused(401, "unauthorised");
 

@@ -15,7 +15,7 @@ use skein_core::{
     limit::CODE_LIFETIME,
     name::Email,
     port::{
-        directory::{ChatNode, Directory, NodeReport, Trust},
+        directory::{ChatNode, Directory, NodeReport, Reported, Term, Trust},
         verifier::{CodeSent, Purpose, Verifier},
     },
     refusal::{Code, Refusal},
@@ -103,7 +103,7 @@ impl OneNode {
 
 #[async_trait]
 impl Directory for OneNode {
-    async fn assign(&self) -> Result<ChatNode, Refusal> {
+    async fn assign(&self, _except: Option<&str>) -> Result<ChatNode, Refusal> {
         self.asked.notify_one();
         let _open = self.door.lock().await;
         if self.closed.load(Ordering::Relaxed) {
@@ -117,12 +117,20 @@ impl Directory for OneNode {
         })
     }
 
-    async fn report(&self, _report: NodeReport) -> Result<(), Refusal> {
+    async fn report(&self, _: NodeReport, _: Option<Term>) -> Result<Reported, Refusal> {
+        Ok(Reported { term: Term(1), drain: None })
+    }
+
+    async fn leave(&self, _node: &str, _term: Term) -> Result<(), Refusal> {
         Ok(())
     }
 
-    async fn leave(&self, _node: &str) -> Result<(), Refusal> {
-        Ok(())
+    async fn nodes(&self) -> Result<Vec<NodeReport>, Refusal> {
+        Ok(Vec::new())
+    }
+
+    async fn drain(&self, _node: &str, _over: Duration) -> Result<(), Refusal> {
+        Err(Refusal::not_found("node"))
     }
 }
 
