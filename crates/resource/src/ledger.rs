@@ -15,8 +15,10 @@ use skein_core::{
 };
 use skein_store::{
     StoreError,
-    blob::Blobs,
-    upload::{Checkpoint, Quota, StaleUpload, UploadState, Uploads, charged_bytes},
+    blob::{Blobs, StorageUse},
+    upload::{
+        Checkpoint, Opening, Quota, StaleUpload, UploadRecord, UploadState, Uploads, charged_bytes,
+    },
 };
 
 /// What the tests see of it.
@@ -44,7 +46,20 @@ pub(crate) struct Upload {
     pub(crate) spec: UploadSpec,
     pub(crate) blob: BlobId,
     pub(crate) checkpoint: Checkpoint,
+    opening: Opening,
+    completing: bool,
     touched: Timestamp,
+}
+
+impl Upload {
+    fn state(&self) -> UploadState {
+        let (blob, checkpoint, opening) = (self.blob, self.checkpoint.clone(), self.opening);
+        if self.completing {
+            UploadState::Completing { blob, checkpoint, opening }
+        } else {
+            UploadState::Receiving { blob, checkpoint, opening }
+        }
+    }
 }
 
 impl Ledger {
@@ -59,6 +74,24 @@ impl Book {
         let complete = self.blobs.values().filter(mine).map(|blob| blob.0.size);
         let open = self.open(account).map(|upload| upload.spec.size);
         complete.chain(open).map(charged_bytes).sum()
+    }
+
+    /// All that are open, the longest untouched first.
+    fn records(&self) -> Vec<UploadRecord> {
+        let open = self.uploads.iter().filter(|(_, up)| !self.blobs.contains_key(&up.blob));
+        let mut records: Vec<_> = open
+            .map(|(&(account, id), upload)| UploadRecord {
+                account,
+                id,
+                blob: upload.blob,
+                size: upload.spec.size,
+                durable: upload.checkpoint.durable,
+                completing: upload.completing,
+                touched: upload.touched,
+            })
+            .collect();
+        records.sort_by_key(|upload| (upload.touched, upload.account, upload.id));
+        records
     }
 
     fn open(&self, account: AccountId) -> impl Iterator<Item = &Upload> {
@@ -87,17 +120,16 @@ impl Uploads for Ledger {
     ) -> Result<UploadState, StoreError> {
         let mut book = self.book();
         let key = (account, spec.id);
-        if let Some(upload) = book.uploads.get(&key) {
+        let Book { uploads, blobs, .. } = &mut *book;
+        if let Some(upload) = uploads.get_mut(&key) {
             if upload.spec != spec {
                 return Err(refuse(Code::UploadConflict));
             }
-            return Ok(match book.blobs.get(&upload.blob) {
-                Some((info, _)) => UploadState::Complete(info.clone()),
-                None => UploadState::Receiving {
-                    blob: upload.blob,
-                    checkpoint: upload.checkpoint.clone(),
-                },
-            });
+            if let Some((info, _)) = blobs.get(&upload.blob) {
+                return Ok(UploadState::Complete(info.clone()));
+            }
+            upload.opening.0 += 1;
+            return Ok(upload.state());
         }
         if book.open(account).count() as u64 >= quota.open_uploads {
             return Err(refuse(Code::TooMany));
@@ -105,17 +137,20 @@ impl Uploads for Ledger {
         if book.used(account) + charged_bytes(spec.size) > quota.bytes {
             return Err(refuse(Code::Quota));
         }
-        let checkpoint = Checkpoint::default();
-        let upload = Upload { spec, blob, checkpoint: checkpoint.clone(), touched: now };
+        let (checkpoint, opening) = (Checkpoint::default(), Opening(1));
+        let upload = Upload { spec, blob, checkpoint, opening, completing: false, touched: now };
+        let state = upload.state();
         book.uploads.insert(key, upload);
-        Ok(UploadState::Receiving { blob, checkpoint })
+        Ok(state)
     }
 
     async fn checkpoint_upload(
         &self,
         account: AccountId,
         id: UploadId,
+        opening: Opening,
         checkpoint: Checkpoint,
+        completing: bool,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut book = self.book();
@@ -123,6 +158,13 @@ impl Uploads for Ledger {
             return Err(fault("record a checkpoint"));
         }
         let upload = book.uploads.get_mut(&(account, id)).ok_or_else(|| refuse(Code::NotFound))?;
+        if upload.opening != opening {
+            return Err(refuse(Code::Superseded));
+        }
+        if upload.completing && !completing {
+            return Err(refuse(Code::BeyondSize));
+        }
+        upload.completing = completing;
         (upload.checkpoint, upload.touched) = (checkpoint, now);
         Ok(())
     }
@@ -151,6 +193,23 @@ impl Uploads for Ledger {
         Ok(book.blobs.entry(info.id).or_insert((info, now)).0.clone())
     }
 
+    async fn completing_uploads(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<UploadRecord>, StoreError> {
+        let mut found = self.book().records();
+        found.retain(|upload| upload.completing && upload.touched < before);
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    async fn open_uploads(&self, limit: usize) -> Result<Vec<UploadRecord>, StoreError> {
+        let mut found = self.book().records();
+        found.truncate(limit);
+        Ok(found)
+    }
+
     async fn discard_upload(
         &self,
         account: AccountId,
@@ -158,10 +217,10 @@ impl Uploads for Ledger {
         untouched_since: Option<Timestamp>,
     ) -> Result<bool, StoreError> {
         let mut book = self.book();
-        let stale = book
-            .uploads
-            .get(&(account, id))
-            .is_some_and(|upload| untouched_since.is_none_or(|since| upload.touched < since));
+        let stale = book.uploads.get(&(account, id)).is_some_and(|upload| match untouched_since {
+            Some(since) => !upload.completing && upload.touched < since,
+            None => true,
+        });
         Ok(stale && book.uploads.remove(&(account, id)).is_some())
     }
 
@@ -174,17 +233,19 @@ impl Uploads for Ledger {
         let mut book = self.book();
         let open = book.uploads.iter().filter(|(_, up)| !book.blobs.contains_key(&up.blob));
         let mut stale: Vec<_> = open
-            .map(|((account, id), Upload { blob, touched, .. })| StaleUpload {
+            .filter(|(_, upload)| !upload.completing)
+            .map(|((account, id), Upload { blob, touched, checkpoint, .. })| StaleUpload {
                 account: *account,
                 id: *id,
                 blob: *blob,
                 touched: *touched,
+                parts: checkpoint.parts.clone(),
             })
             .filter(|upload| upload.touched < before)
             .collect();
         let place = |upload: &StaleUpload| (upload.touched, upload.account, upload.id);
         stale.sort_by_key(place);
-        stale.retain(|upload| after.is_none_or(|after| place(upload) > place(&after)));
+        stale.retain(|upload| after.as_ref().is_none_or(|after| place(upload) > place(after)));
         stale.truncate(limit);
         if let Some(now) = book.continue_found.take() {
             book.uploads.values_mut().for_each(|upload| upload.touched = now);
@@ -256,6 +317,17 @@ impl Blobs for Ledger {
         }
         book.uploads.retain(|_, upload| upload.blob != blob);
         Ok(true)
+    }
+
+    async fn storage_use(&self) -> Result<StorageUse, StoreError> {
+        let book = self.book();
+        let open = book.records();
+        Ok(StorageUse {
+            blobs: book.blobs.len() as u64,
+            blob_bytes: book.blobs.values().map(|blob| blob.0.size).sum(),
+            open_uploads: open.len() as u64,
+            open_bytes: open.iter().map(|upload| upload.size).sum(),
+        })
     }
 
     async fn known_blobs(&self, names: &[BlobId]) -> Result<Vec<BlobId>, StoreError> {

@@ -93,7 +93,7 @@ async fn expire(parts: &Parts, now: Timestamp) -> Result<usize, ResourceError> {
         if is_last(parts, batch.len()) {
             break;
         }
-        last = batch.last().copied();
+        last = batch.last().cloned();
     }
     Ok(expired)
 }

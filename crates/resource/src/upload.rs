@@ -31,7 +31,7 @@ use skein_core::{
     port::resource::{BlobInfo, Offsets, OpenUpload, Thumbnail, UploadSink, UploadSpec, Variant},
     refusal::{Code, Refusal},
 };
-use skein_store::upload::{Checkpoint, UploadState};
+use skein_store::upload::{self, Checkpoint, UploadState};
 
 use crate::{
     ResourceError,
@@ -46,6 +46,8 @@ struct Opening {
     seat: Seat,
     spec: UploadSpec,
     generation: u64,
+    /// What the store calls it.
+    recorded: upload::Opening,
 }
 
 /// See [`Resource::open_upload`](skein_core::port::resource::Resource::open_upload).
@@ -64,12 +66,14 @@ pub(crate) async fn open(
     let name = BlobId(rand::random());
     let (quota, now) = (parts.config.quota(), parts.clock.now());
     let state = parts.records.open_upload(account, spec.clone(), name, quota, now).await;
-    let (blob, checkpoint) = match state.map_err(|error| error.into_refusal())? {
+    let (blob, checkpoint, recorded) = match state.map_err(|error| error.into_refusal())? {
         UploadState::Complete(info) => return Ok(OpenUpload::Complete(info)),
-        UploadState::Receiving { blob, checkpoint } => (blob, checkpoint),
+        UploadState::Receiving { blob, checkpoint, opening }
+        | UploadState::Completing { blob, checkpoint, opening } => (blob, checkpoint, opening),
     };
     slot.generation += 1;
-    let opening = Opening { parts, seat: seat.clone(), spec, generation: slot.generation };
+    let generation = slot.generation;
+    let opening = Opening { parts, seat: seat.clone(), spec, generation, recorded };
     let progress = match slot.progress.take() {
         Some(progress) if progress.blob == blob => progress,
         _ => match opening.load(blob, checkpoint).await.map_err(ResourceError::into_refusal)? {
@@ -123,9 +127,12 @@ impl Opening {
         });
         let progress = written.await.map_err(ResourceError::into_refusal)?;
         let durable = progress.file.length();
-        let checkpoint = Checkpoint { durable, hash_state: progress.hasher.save() };
+        let hash_state = progress.hasher.save();
+        let checkpoint = Checkpoint { durable, hash_state, ..Checkpoint::default() };
         let ((account, id), now) = (self.seat.key(), self.parts.clock.now());
-        let recorded = self.parts.records.checkpoint_upload(account, id, checkpoint, now).await;
+        let records = &self.parts.records;
+        let recorded =
+            records.checkpoint_upload(account, id, self.recorded, checkpoint, false, now).await;
         recorded.map_err(|error| error.into_refusal())?;
         slot.progress = Some(progress);
         Ok(Offsets { received: durable, durable })

@@ -5,6 +5,7 @@ use skein_core::{
     account::{Identity, SessionPolicy},
     id::{AccountId, DeviceId, EntryId},
     name::DeviceName,
+    refusal::{Code, Refusal},
     time::Timestamp,
 };
 
@@ -57,6 +58,12 @@ pub struct LoginRecord {
     pub issued: Timestamp,
     /// Until when the login is good.
     pub expires: Timestamp,
+}
+
+/// What an account hears that an operator has disabled. For those only who know its password.
+#[must_use]
+pub fn account_disabled() -> Refusal {
+    Refusal::new(Code::Forbidden, "this account is disabled; ask whoever runs this server")
 }
 
 /// Keeps tokens.

@@ -123,11 +123,11 @@ pub trait Uploads: Send + Sync {
     ) -> Result<UploadState, StoreError>;
 
     /// Records a checkpoint. Returns once it is durable. With `completing`, it covers all bytes, and
-    /// the upload takes no more.
+    /// the upload takes no more, except that one again.
     ///
     /// # Errors
     /// Refused with `not_found` if the upload was thrown away or is complete, with `superseded` if
-    /// it was opened again.
+    /// it was opened again, with `beyond_size` if it is completing and the checkpoint is not.
     async fn checkpoint_upload(
         &self,
         account: AccountId,

@@ -12,12 +12,22 @@ use skein_core::{
 
 use super::scene::{NOW, ROOMY, bytes, person, refused, spec};
 use crate::{
-    Store,
-    upload::{Checkpoint, FILE_BYTES_CHARGED_MIN, Quota, StaleUpload, UploadState},
+    Store, StoreError,
+    upload::{Checkpoint, FILE_BYTES_CHARGED_MIN, Opening, Quota, StaleUpload, UploadState},
 };
 
 async fn open(store: &Arc<dyn Store>, by: AccountId, spec: &UploadSpec, blob: u64) -> UploadState {
     store.open_upload(by, spec.clone(), BlobId(bytes(blob)), ROOMY, NOW).await.unwrap()
+}
+
+async fn record(
+    store: &Arc<dyn Store>,
+    by: AccountId,
+    id: UploadId,
+    opening: Opening,
+    checkpoint: Checkpoint,
+) -> Result<(), StoreError> {
+    store.checkpoint_upload(by, id, opening, checkpoint, false, NOW).await
 }
 
 pub(crate) async fn resumes_where_it_stopped(store: Arc<dyn Store>) {
@@ -27,15 +37,18 @@ pub(crate) async fn resumes_where_it_stopped(store: Arc<dyn Store>) {
     let fresh = |blob| UploadState::Receiving {
         blob: BlobId(bytes(blob)),
         checkpoint: Checkpoint::default(),
+        opening: Opening(1),
     };
     assert_eq!(open(&store, a, &spec, 1).await, fresh(1));
-    let checkpoint = Checkpoint { durable: 600, hash_state: vec![1, 2, 3] };
-    store.checkpoint_upload(a, spec.id, checkpoint.clone(), NOW).await.unwrap();
+    let checkpoint = Checkpoint { durable: 600, hash_state: vec![1, 2, 3], parts: vec![4, 5] };
+    record(&store, a, spec.id, Opening(1), checkpoint.clone()).await.unwrap();
     let resumed = open(&store, a, &spec, 2).await;
-    assert_eq!(resumed, UploadState::Receiving { blob: BlobId(bytes(1)), checkpoint });
+    let blob = BlobId(bytes(1));
+    assert_eq!(resumed, UploadState::Receiving { blob, checkpoint, opening: Opening(2) });
     assert_eq!(open(&store, b, &spec, 3).await, fresh(3), "ids are the account's own");
 
-    let unknown = store.checkpoint_upload(a, UploadId(bytes(9)), Checkpoint::default(), NOW).await;
+    let unknown = UploadId(bytes(9));
+    let unknown = record(&store, a, unknown, Opening(1), Checkpoint::default()).await;
     assert_eq!(refused(unknown), Code::NotFound);
 }
 
@@ -52,7 +65,7 @@ pub(crate) async fn completes_once(store: Arc<dyn Store>) {
     assert_eq!(store.blob(info.id).await.unwrap().as_ref(), Some(&info));
     assert_eq!(open(&store, a, &spec, 2).await, UploadState::Complete(info.clone()));
 
-    let late = store.checkpoint_upload(a, spec.id, Checkpoint::default(), NOW).await;
+    let late = record(&store, a, spec.id, Opening(1), Checkpoint::default()).await;
     assert_eq!(refused(late), Code::NotFound);
     assert!(!store.discard_upload(a, spec.id, None).await.unwrap());
     assert!(store.blob(info.id).await.unwrap().is_some());
@@ -133,8 +146,12 @@ pub(crate) async fn goes_stale_and_is_thrown_away(store: Arc<dyn Store>) {
         store.open_upload(a, spec(number, 10), blob, ROOMY, at(number)).await.unwrap();
     }
     let later = at(100);
-    let checkpoint = Checkpoint { durable: 5, hash_state: vec![] };
-    store.checkpoint_upload(a, spec(1, 10).id, checkpoint, later).await.unwrap();
+    for number in [1, 4] {
+        let checkpoint = Checkpoint { durable: 5, parts: vec![9], ..Checkpoint::default() };
+        let at = if number == 1 { later } else { at(number) };
+        let (id, first) = (spec(number, 10).id, Opening(1));
+        store.checkpoint_upload(a, id, first, checkpoint, false, at).await.unwrap();
+    }
     store.complete_upload(a, spec(2, 10).id, None, NOW).await.unwrap();
 
     let stale = |number| StaleUpload {
@@ -142,6 +159,7 @@ pub(crate) async fn goes_stale_and_is_thrown_away(store: Arc<dyn Store>) {
         id: UploadId(bytes(number)),
         blob: BlobId(bytes(number)),
         touched: at(number),
+        parts: if number == 4 { vec![9] } else { vec![] },
     };
     let found = store.stale_uploads(later, None, 10).await.unwrap();
     assert_eq!(found, [stale(3), stale(4)], "one was touched and one is complete");
@@ -166,14 +184,14 @@ pub(crate) async fn is_found_stale_in_pages(store: Arc<dyn Store>) {
         let (spec, blob) = (spec(number, 10), BlobId(bytes(10 * by.0 + number)));
         let touched = Timestamp(NOW.0 + time);
         store.open_upload(by, spec.clone(), blob, ROOMY, touched).await.unwrap();
-        all.push(StaleUpload { account: by, id: spec.id, blob, touched });
+        all.push(StaleUpload { account: by, id: spec.id, blob, touched, parts: vec![] });
     }
     let later = Timestamp(NOW.0 + 10);
     assert_eq!(store.stale_uploads(later, None, 10).await.unwrap(), all);
     for limit in 1..=5 {
         let mut found = Vec::new();
         loop {
-            let after = found.last().copied();
+            let after = found.last().cloned();
             let page = store.stale_uploads(later, after, limit).await.unwrap();
             assert!(page.len() <= limit);
             if page.is_empty() {

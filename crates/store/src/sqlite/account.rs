@@ -1,7 +1,7 @@
 //! Accounts in SQLite.
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use skein_core::{
     account::Profile,
     id::AccountId,
@@ -13,12 +13,13 @@ use skein_core::{
 
 use super::{
     Sqlite,
-    column::{Id, Int, count, profile},
+    column::{Id, Int, count, number, profile, text},
     fault::Fault,
+    token,
 };
 use crate::{
     StoreError,
-    account::{Accounts, Credentials, NewAccount},
+    account::{AccountRecord, Accounts, Credentials, NewAccount},
 };
 
 #[async_trait]
@@ -30,9 +31,14 @@ impl Accounts for Sqlite {
     async fn credentials(&self, name: &Username) -> Result<Option<Credentials>, StoreError> {
         let key = name.key();
         self.read("read credentials", move |db| {
-            let sql = "SELECT id, name, password_hash FROM accounts WHERE name_key = ?1";
+            let sql = "SELECT id, name, password_hash, disabled_ms IS NOT NULL FROM accounts \
+                       WHERE name_key = ?1";
             let found = db.prepare_cached(sql)?.query_row([key], |row| {
-                Ok(Credentials { profile: profile(row, 0)?, password_hash: row.get(2)? })
+                Ok(Credentials {
+                    profile: profile(row, 0)?,
+                    password_hash: row.get(2)?,
+                    disabled: row.get(3)?,
+                })
             });
             Ok(found.optional()?)
         })
@@ -78,11 +84,56 @@ impl Accounts for Sqlite {
             if changed == 0 {
                 return Err(Refusal::not_found("account").into());
             }
-            db.prepare_cached("DELETE FROM tokens WHERE account = ?1")?.execute([Id(id.0)])?;
+            token::revoke_all(db, id)?;
             Ok(())
         })
         .await
     }
+
+    async fn list_accounts(
+        &self,
+        after: Option<AccountId>,
+        limit: usize,
+    ) -> Result<Vec<AccountRecord>, StoreError> {
+        self.read("list accounts", move |db| {
+            let sql = "SELECT id, name, email, created_ms, disabled_ms, storage_bytes, \
+                       (SELECT count(*) FROM tokens WHERE account = accounts.id) \
+                       FROM accounts WHERE id > ?1 ORDER BY id LIMIT ?2";
+            let after = after.map_or(0, |id| id.0);
+            let mut statement = db.prepare_cached(sql)?;
+            let found = statement.query_map(params![Id(after), count(limit)], record)?;
+            Ok(found.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    async fn set_disabled(
+        &self,
+        id: AccountId,
+        since: Option<Timestamp>,
+    ) -> Result<bool, StoreError> {
+        self.write("disable or enable an account", move |db| {
+            let changed = db
+                .prepare_cached("UPDATE accounts SET disabled_ms = ?2 WHERE id = ?1")?
+                .execute(params![Id(id.0), since.map(|time| Int(time.0))])?;
+            if since.is_some() {
+                token::revoke_all(db, id)?;
+            }
+            Ok(changed > 0)
+        })
+        .await
+    }
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<AccountRecord> {
+    Ok(AccountRecord {
+        profile: profile(row, 0)?,
+        email: text(row, 2, Email::parse)?,
+        created: Timestamp(number(row, 3)?),
+        disabled: row.get::<_, Option<Int>>(4)?.map(|time| Timestamp(time.0)),
+        storage_bytes: number(row, 5)?,
+        logins: number(row, 6)?,
+    })
 }
 
 /// The profile of an account, inside any transaction.

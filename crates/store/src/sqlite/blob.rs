@@ -15,7 +15,10 @@ use super::{
     column::{Id, Int, count, number, text},
     storage,
 };
-use crate::{StoreError, blob::Blobs};
+use crate::{
+    StoreError,
+    blob::{Blobs, StorageUse},
+};
 
 /// The columns that [`info`] reads, in its order.
 macro_rules! info_columns {
@@ -106,6 +109,24 @@ impl Blobs for Sqlite {
                 storage::deleted(db, AccountId(owner), size)?;
             }
             Ok(deleted)
+        })
+        .await
+    }
+
+    async fn storage_use(&self) -> Result<StorageUse, StoreError> {
+        self.read("add up what is stored", |db| {
+            let sql = "SELECT \
+                       (SELECT count(*) FROM blobs), \
+                       (SELECT coalesce(sum(size), 0) FROM blobs), \
+                       count(*), coalesce(sum(size), 0) FROM uploads WHERE state IN (1, 3)";
+            Ok(db.prepare_cached(sql)?.query_row([], |row| {
+                Ok(StorageUse {
+                    blobs: number(row, 0)?,
+                    blob_bytes: number(row, 1)?,
+                    open_uploads: number(row, 2)?,
+                    open_bytes: number(row, 3)?,
+                })
+            })?)
         })
         .await
     }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     StoreError,
-    token::{Issued, NewToken, TokenHash, Tokens},
+    token::{Issued, LoginRecord, NewToken, TokenHash, Tokens, account_disabled},
 };
 
 #[async_trait]
@@ -59,21 +59,68 @@ impl Tokens for Sqlite {
         .await
     }
 
+    async fn logins(&self, account: AccountId) -> Result<Vec<LoginRecord>, StoreError> {
+        self.read("list logins", move |db| {
+            let sql = "SELECT device, device_name, issued_ms, expires_ms FROM tokens \
+                       WHERE account = ?1 ORDER BY issued_ms DESC, device";
+            let mut statement = db.prepare_cached(sql)?;
+            let found = statement.query_map([Id(account.0)], |row| {
+                Ok(LoginRecord {
+                    device: DeviceId(row.get(0)?),
+                    device_name: text(row, 1, DeviceName::parse)?,
+                    issued: Timestamp(number(row, 2)?),
+                    expires: Timestamp(number(row, 3)?),
+                })
+            })?;
+            Ok(found.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    async fn revoke_logins(
+        &self,
+        account: AccountId,
+        device: Option<DeviceId>,
+    ) -> Result<u64, StoreError> {
+        self.write("revoke logins", move |db| {
+            let Some(device) = device else { return Ok(revoke_all(db, account)?) };
+            let ended = db
+                .prepare_cached("DELETE FROM tokens WHERE account = ?1 AND device = ?2")?
+                .execute(params![Id(account.0), device.0])?;
+            Ok(rows(ended))
+        })
+        .await
+    }
+
     async fn purge_tokens(&self, now: Timestamp) -> Result<u64, StoreError> {
         self.write("purge tokens", move |db| {
             let sql = "DELETE FROM tokens WHERE expires_ms <= ?1";
             let purged = db.prepare_cached(sql)?.execute([Int(now.0)])?;
-            Ok(u64::try_from(purged).unwrap_or(u64::MAX))
+            Ok(rows(purged))
         })
         .await
     }
 }
 
+/// Ends every token of an account, inside any transaction. How many there were.
+pub(super) fn revoke_all(db: &Connection, account: AccountId) -> rusqlite::Result<u64> {
+    let sql = "DELETE FROM tokens WHERE account = ?1";
+    Ok(rows(db.prepare_cached(sql)?.execute([Id(account.0)])?))
+}
+
 fn issue(db: &Connection, new: &NewToken, now: Timestamp) -> Result<Issued, Fault> {
-    let known = "SELECT 1 FROM accounts WHERE id = ?1 AND password_hash = ?2";
-    if !db.prepare_cached(known)?.exists(params![Id(new.account.0), new.password_hash])? {
-        let message = "the password was changed just now; log in with the new one";
-        return Err(Refusal::new(Code::BadCredentials, message).into());
+    let known = "SELECT disabled_ms IS NOT NULL FROM accounts WHERE id = ?1 AND password_hash = ?2";
+    let disabled = db
+        .prepare_cached(known)?
+        .query_row(params![Id(new.account.0), new.password_hash], |row| row.get(0))
+        .optional()?;
+    match disabled {
+        Some(false) => {}
+        Some(true) => return Err(account_disabled().into()),
+        None => {
+            let message = "the password was changed just now; log in with the new one";
+            return Err(Refusal::new(Code::BadCredentials, message).into());
+        }
     }
     let former = "DELETE FROM tokens WHERE account = ?1 AND device = ?2";
     let former = db.prepare_cached(former)?.execute(params![Id(new.account.0), new.device.0])?;
@@ -94,7 +141,7 @@ fn issue(db: &Connection, new: &NewToken, now: Timestamp) -> Result<Issued, Faul
                 issued.committed.push(log::push(db, log, id, new.account, now, body)?);
             }
         }
-        db.prepare_cached("DELETE FROM tokens WHERE account = ?1")?.execute([Id(new.account.0)])?;
+        revoke_all(db, new.account)?;
     }
     let sql = "INSERT INTO tokens \
                (hash, account, device, device_name, issued_ms, expires_ms) \
@@ -128,4 +175,8 @@ fn all_tokens(db: &Connection, account: AccountId) -> rusqlite::Result<Vec<Other
         })
     })?;
     others.collect()
+}
+
+fn rows(changed: usize) -> u64 {
+    u64::try_from(changed).unwrap_or(u64::MAX)
 }

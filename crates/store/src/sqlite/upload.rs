@@ -1,7 +1,7 @@
 //! Uploads in SQLite.
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Params, params};
 use skein_core::{
     id::{AccountId, BlobId, UploadId},
     name::MediaType,
@@ -18,13 +18,18 @@ use super::{
 };
 use crate::{
     StoreError,
-    upload::{Checkpoint, Quota, StaleUpload, UploadState, Uploads, charged_bytes},
+    upload::{
+        Checkpoint, Opening, Quota, StaleUpload, UploadRecord, UploadState, Uploads, charged_bytes,
+    },
 };
 
 /// `uploads.state` of one that misses bytes. Persisted, and named in an index: stable.
 const RECEIVING: i64 = 1;
 /// `uploads.state` of one whose blob is visible. Persisted: stable.
 const COMPLETE: i64 = 2;
+/// `uploads.state` of one whose bytes are all there and become one object. Persisted, and named in
+/// an index: stable.
+const COMPLETING: i64 = 3;
 
 #[async_trait]
 impl Uploads for Sqlite {
@@ -37,7 +42,7 @@ impl Uploads for Sqlite {
         now: Timestamp,
     ) -> Result<UploadState, StoreError> {
         self.write("open an upload", move |db| match find(db, account, spec.id)? {
-            Some(upload) => upload.reopen(db, &spec),
+            Some(upload) => upload.reopen(db, account, &spec),
             None => open(db, account, &spec, blob, quota, now),
         })
         .await
@@ -47,20 +52,25 @@ impl Uploads for Sqlite {
         &self,
         account: AccountId,
         id: UploadId,
+        opening: Opening,
         checkpoint: Checkpoint,
+        completing: bool,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         self.write("record a checkpoint", move |db| {
-            let sql = "UPDATE uploads SET durable = ?3, hash_state = ?4, touched_ms = ?5 \
-                       WHERE account = ?1 AND id = ?2 AND state = 1";
-            let changed = db.prepare_cached(sql)?.execute(params![
+            may_checkpoint(db, account, id, opening, completing)?;
+            let sql = "UPDATE uploads SET state = ?3, durable = ?4, hash_state = ?5, parts = ?6, \
+                       touched_ms = ?7 WHERE account = ?1 AND id = ?2";
+            db.prepare_cached(sql)?.execute(params![
                 Id(account.0),
                 id.0,
+                if completing { COMPLETING } else { RECEIVING },
                 Int(checkpoint.durable),
                 checkpoint.hash_state,
+                checkpoint.parts,
                 Int(now.0)
             ])?;
-            if changed == 0 { Err(Refusal::not_found("upload").into()) } else { Ok(()) }
+            Ok(())
         })
         .await
     }
@@ -75,6 +85,34 @@ impl Uploads for Sqlite {
         self.write("complete an upload", move |db| complete(db, account, id, dimensions, now)).await
     }
 
+    async fn completing_uploads(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<UploadRecord>, StoreError> {
+        self.read("find completing uploads", move |db| {
+            let sql = "SELECT account, id, blob, size, durable, state, touched_ms FROM uploads \
+                       WHERE state = 3 AND touched_ms < ?1 \
+                       ORDER BY touched_ms, account, id LIMIT ?2";
+            Ok(records(db, sql, params![Int(before.0), count(limit)])?)
+        })
+        .await
+    }
+
+    async fn open_uploads(&self, limit: usize) -> Result<Vec<UploadRecord>, StoreError> {
+        self.read("list open uploads", move |db| {
+            // Each half is read from its index up to the limit, and not the complete ones.
+            let sql = "SELECT account, id, blob, size, durable, state, touched_ms FROM uploads \
+                       WHERE state = 1 \
+                       UNION ALL \
+                       SELECT account, id, blob, size, durable, state, touched_ms FROM uploads \
+                       WHERE state = 3 \
+                       ORDER BY touched_ms, account, id LIMIT ?1";
+            Ok(records(db, sql, params![count(limit)])?)
+        })
+        .await
+    }
+
     async fn discard_upload(
         &self,
         account: AccountId,
@@ -82,8 +120,9 @@ impl Uploads for Sqlite {
         untouched_since: Option<Timestamp>,
     ) -> Result<bool, StoreError> {
         self.write("discard an upload", move |db| {
-            let sql = "DELETE FROM uploads WHERE account = ?1 AND id = ?2 AND state = 1 \
-                       AND (?3 IS NULL OR touched_ms < ?3) RETURNING size";
+            let sql = "DELETE FROM uploads WHERE account = ?1 AND id = ?2 \
+                       AND ((?3 IS NULL AND state <> 2) OR (state = 1 AND touched_ms < ?3)) \
+                       RETURNING size";
             let since = untouched_since.map(|time| Int(time.0));
             let size = db
                 .prepare_cached(sql)?
@@ -104,7 +143,7 @@ impl Uploads for Sqlite {
         limit: usize,
     ) -> Result<Vec<StaleUpload>, StoreError> {
         self.read("find stale uploads", move |db| {
-            let sql = "SELECT account, id, blob, touched_ms FROM uploads \
+            let sql = "SELECT account, id, blob, touched_ms, parts FROM uploads \
                        WHERE state = 1 AND touched_ms < ?1 \
                        AND (touched_ms, account, id) > (?2, ?3, ?4) \
                        ORDER BY touched_ms, account, id LIMIT ?5";
@@ -120,6 +159,7 @@ impl Uploads for Sqlite {
                     id: UploadId(row.get(1)?),
                     blob: BlobId(row.get(2)?),
                     touched: Timestamp(number(row, 3)?),
+                    parts: row.get(4)?,
                 })
             })?;
             Ok(found.collect::<Result<_, _>>()?)
@@ -132,20 +172,36 @@ impl Uploads for Sqlite {
 struct Upload {
     blob: BlobId,
     spec: UploadSpec,
-    complete: bool,
+    state: i64,
     checkpoint: Checkpoint,
 }
 
 impl Upload {
-    fn reopen(self, db: &Connection, spec: &UploadSpec) -> Result<UploadState, Fault> {
+    fn reopen(
+        self,
+        db: &Connection,
+        account: AccountId,
+        spec: &UploadSpec,
+    ) -> Result<UploadState, Fault> {
         if self.spec != *spec {
             let message = "this upload id was used for another file; draw a new one";
             return Err(Refusal::new(Code::UploadConflict, message).into());
         }
-        if self.complete {
+        if self.state == COMPLETE {
             return Ok(UploadState::Complete(self.completed(db)?));
         }
-        Ok(UploadState::Receiving { blob: self.blob, checkpoint: self.checkpoint })
+        let sql = "UPDATE uploads SET opening = opening + 1 WHERE account = ?1 AND id = ?2 \
+                   RETURNING opening";
+        let opening = db
+            .prepare_cached(sql)?
+            .query_row(params![Id(account.0), spec.id.0], |row| number(row, 0))?;
+        let Self { blob, checkpoint, .. } = self;
+        let opening = Opening(opening);
+        Ok(if self.state == COMPLETING {
+            UploadState::Completing { blob, checkpoint, opening }
+        } else {
+            UploadState::Receiving { blob, checkpoint, opening }
+        })
     }
 
     /// The blob of a complete upload; the two rows live and die together.
@@ -155,8 +211,8 @@ impl Upload {
 }
 
 fn find(db: &Connection, account: AccountId, id: UploadId) -> rusqlite::Result<Option<Upload>> {
-    let sql = "SELECT blob, size, media_type, hash, state, durable, hash_state FROM uploads \
-               WHERE account = ?1 AND id = ?2";
+    let sql = "SELECT blob, size, media_type, hash, state, durable, hash_state, parts \
+               FROM uploads WHERE account = ?1 AND id = ?2";
     db.prepare_cached(sql)?
         .query_row(params![Id(account.0), id.0], |row| {
             Ok(Upload {
@@ -167,8 +223,12 @@ fn find(db: &Connection, account: AccountId, id: UploadId) -> rusqlite::Result<O
                     media_type: text(row, 2, MediaType::parse)?,
                     hash: row.get(3)?,
                 },
-                complete: row.get::<_, i64>(4)? == COMPLETE,
-                checkpoint: Checkpoint { durable: number(row, 5)?, hash_state: row.get(6)? },
+                state: row.get(4)?,
+                checkpoint: Checkpoint {
+                    durable: number(row, 5)?,
+                    hash_state: row.get(6)?,
+                    parts: row.get(7)?,
+                },
             })
         })
         .optional()
@@ -208,7 +268,54 @@ fn open(
         Int(now.0)
     ])?;
     storage::opened(db, account, spec.size)?;
-    Ok(UploadState::Receiving { blob, checkpoint: Checkpoint::default() })
+    Ok(UploadState::Receiving { blob, checkpoint: Checkpoint::default(), opening: Opening(1) })
+}
+
+/// Whether the upload still takes a checkpoint of this opening. One that completes may be repeated:
+/// its answer may have been lost.
+fn may_checkpoint(
+    db: &Connection,
+    account: AccountId,
+    id: UploadId,
+    opening: Opening,
+    completing: bool,
+) -> Result<(), Fault> {
+    let sql = "SELECT state, opening FROM uploads WHERE account = ?1 AND id = ?2 AND state <> 2";
+    let (state, latest): (i64, u64) = db
+        .prepare_cached(sql)?
+        .query_row(params![Id(account.0), id.0], |row| Ok((row.get(0)?, number(row, 1)?)))
+        .optional()?
+        .ok_or_else(|| Refusal::not_found("upload"))?;
+    if latest != opening.0 {
+        let message = "the upload was opened again elsewhere; it goes on there";
+        return Err(Refusal::new(Code::Superseded, message).into());
+    }
+    if state == COMPLETING && !completing {
+        let message = "all bytes of the upload are there already; it takes no more";
+        return Err(Refusal::new(Code::BeyondSize, message).into());
+    }
+    Ok(())
+}
+
+/// What a query of the columns of [`UploadRecord`] finds.
+fn records(
+    db: &Connection,
+    sql: &str,
+    arguments: impl Params,
+) -> rusqlite::Result<Vec<UploadRecord>> {
+    let mut statement = db.prepare_cached(sql)?;
+    let found = statement.query_map(arguments, |row| {
+        Ok(UploadRecord {
+            account: AccountId(number(row, 0)?),
+            id: UploadId(row.get(1)?),
+            blob: BlobId(row.get(2)?),
+            size: number(row, 3)?,
+            durable: number(row, 4)?,
+            completing: row.get::<_, i64>(5)? == COMPLETING,
+            touched: Timestamp(number(row, 6)?),
+        })
+    })?;
+    found.collect()
 }
 
 fn complete(
@@ -219,11 +326,11 @@ fn complete(
     now: Timestamp,
 ) -> Result<BlobInfo, Fault> {
     let upload = find(db, account, id)?.ok_or_else(|| Refusal::not_found("upload"))?;
-    if upload.complete {
+    if upload.state == COMPLETE {
         return Ok(upload.completed(db)?);
     }
-    let sql = "UPDATE uploads SET state = ?3, durable = size, hash_state = x'', touched_ms = ?4 \
-               WHERE account = ?1 AND id = ?2";
+    let sql = "UPDATE uploads SET state = ?3, durable = size, hash_state = x'', parts = x'', \
+               touched_ms = ?4 WHERE account = ?1 AND id = ?2";
     db.prepare_cached(sql)?.execute(params![Id(account.0), id.0, COMPLETE, Int(now.0)])?;
     storage::completed(db, account)?;
     let info = BlobInfo {
