@@ -16,6 +16,7 @@ pub(crate) mod log_order;
 pub(crate) mod scene;
 pub(crate) mod token;
 pub(crate) mod upload;
+pub(crate) mod upload_opening;
 
 /// Makes a test of every story for the store that `$empty` makes.
 macro_rules! run_contract {
@@ -27,13 +28,16 @@ macro_rules! run_contract {
                 names_and_addresses_are_unique,
                 is_found_by_name_address_and_id,
                 is_searched_by_prefix,
-                a_new_password_ends_every_token;
+                a_new_password_ends_every_token,
+                is_listed_in_pages,
+                has_no_tokens_while_disabled;
             token:
                 speaks_for_its_owner_until_it_expires,
                 is_one_a_device,
                 is_not_issued_for_a_former_password,
                 stays_beside_others_under_many,
-                ends_the_others_under_exclusive;
+                ends_the_others_under_exclusive,
+                is_listed_and_ended_by_device;
             contact:
                 begins_with_a_request_and_its_acceptance,
                 begins_when_both_have_asked,
@@ -63,6 +67,12 @@ macro_rules! run_contract {
                 is_charged_for_a_block_at_least,
                 goes_stale_and_is_thrown_away,
                 is_found_stale_in_pages;
+            upload_opening:
+                supersedes_earlier_ones,
+                goes_on_completing,
+                is_not_stale_while_completing,
+                counts_as_open_until_it_is_complete,
+                is_listed_for_operators;
             blob:
                 is_seen_by_its_uploader_and_where_it_was_sent,
                 stays_while_an_entry_refers_to_it,

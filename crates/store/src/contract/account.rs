@@ -4,14 +4,20 @@ use std::sync::Arc;
 
 use skein_core::{
     account::SessionPolicy,
-    id::AccountId,
+    id::{AccountId, BlobId},
     limit::SEARCH_RESULTS_MAX,
     name::{Email, Username},
     refusal::Code,
+    time::Timestamp,
 };
 
-use super::scene::{NOW, PASSWORD_HASH, person, refused, token};
-use crate::{Store, account::NewAccount};
+use super::scene::{NOW, PASSWORD_HASH, ROOMY, bytes, person, refused, spec, token, uploaded};
+use crate::{
+    Store,
+    account::{AccountRecord, NewAccount},
+    token::NewToken,
+    upload::FILE_BYTES_CHARGED_MIN,
+};
 
 pub(crate) async fn names_and_addresses_are_unique(store: Arc<dyn Store>) {
     let new = |name: &str, email: &str| NewAccount {
@@ -92,4 +98,77 @@ pub(crate) async fn a_new_password_ends_every_token(store: Arc<dyn Store>) {
     }
     let nobody = store.set_password(AccountId(99), "another".into()).await;
     assert_eq!(refused(nobody), Code::NotFound);
+}
+
+pub(crate) async fn is_listed_in_pages(store: Arc<dyn Store>) {
+    assert!(store.list_accounts(None, 10).await.unwrap().is_empty());
+    let mut ids = Vec::new();
+    for name in ["carol", "Alice", "bob"] {
+        ids.push(person(&store, name).await.id);
+    }
+    let alice = ids[1];
+    store.issue_token(token(alice, 1, 1, SessionPolicy::Many), NOW).await.unwrap();
+    store.issue_token(token(alice, 2, 2, SessionPolicy::Many), NOW).await.unwrap();
+    uploaded(&store, alice, 1, None).await;
+    store.open_upload(alice, spec(2, 10), BlobId(bytes(2)), ROOMY, NOW).await.unwrap();
+
+    let listed = async |after, limit| {
+        let records = store.list_accounts(after, limit).await.unwrap();
+        records.into_iter().map(|record| record.profile.id).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(None, 10).await, ids);
+    assert_eq!(listed(None, 2).await, ids[..2]);
+    assert_eq!(listed(Some(ids[1]), 2).await, ids[2..]);
+    assert!(listed(Some(ids[2]), 2).await.is_empty());
+    assert!(listed(Some(AccountId(u64::MAX)), 2).await.is_empty());
+    let records = store.list_accounts(Some(ids[0]), 1).await.unwrap();
+    let expected = AccountRecord {
+        profile: store.account(alice).await.unwrap().unwrap(),
+        email: Email::parse("alice@example.org").unwrap(),
+        created: NOW,
+        disabled: None,
+        storage_bytes: 2 * FILE_BYTES_CHARGED_MIN,
+        logins: 2,
+    };
+    assert_eq!(records, [expected]);
+}
+
+pub(crate) async fn has_no_tokens_while_disabled(store: Arc<dyn Store>) {
+    let alice = person(&store, "alice").await;
+    let bob = person(&store, "bob").await;
+    for new in [
+        token(alice.id, 1, 1, SessionPolicy::Many),
+        token(alice.id, 2, 2, SessionPolicy::Many),
+        token(bob.id, 1, 3, SessionPolicy::Many),
+    ] {
+        store.issue_token(new, NOW).await.unwrap();
+    }
+    let disabled = async || store.credentials(&alice.name).await.unwrap().unwrap().disabled;
+    assert!(!disabled().await);
+    let since = Timestamp(NOW.0 + 5);
+    assert!(store.set_disabled(alice.id, Some(since)).await.unwrap());
+    assert!(disabled().await);
+    assert_eq!(store.list_accounts(None, 1).await.unwrap()[0].disabled, Some(since));
+    for (hash, lives) in [(1, false), (2, false), (3, true)] {
+        assert_eq!(store.identify(&[hash; 32], NOW).await.unwrap().is_some(), lives, "{hash}");
+    }
+
+    // A login that was under way, and one after a new password: neither gets in.
+    let login = token(alice.id, 1, 4, SessionPolicy::Exclusive);
+    assert_eq!(refused(store.issue_token(login.clone(), NOW).await), Code::Forbidden);
+    store.set_password(alice.id, "another".into()).await.unwrap();
+    assert_eq!(refused(store.issue_token(login.clone(), NOW).await), Code::BadCredentials);
+    let login = NewToken { password_hash: "another".into(), ..login };
+    assert_eq!(refused(store.issue_token(login.clone(), NOW).await), Code::Forbidden);
+    assert!(store.logins(alice.id).await.unwrap().is_empty());
+    assert_eq!(store.account(alice.id).await.unwrap(), Some(alice.clone()), "it is still there");
+
+    assert!(store.set_disabled(alice.id, None).await.unwrap());
+    assert!(!disabled().await);
+    store.issue_token(login, NOW).await.unwrap();
+    assert!(store.set_disabled(alice.id, None).await.unwrap(), "enabling twice changes nothing");
+    assert!(store.identify(&[4; 32], NOW).await.unwrap().is_some());
+    for since in [None, Some(NOW)] {
+        assert!(!store.set_disabled(AccountId(99), since).await.unwrap());
+    }
 }

@@ -12,7 +12,7 @@ use skein_core::{
 };
 
 use super::scene::{NOW, bytes, person, refused, token};
-use crate::Store;
+use crate::{Store, token::LoginRecord};
 
 pub(crate) async fn speaks_for_its_owner_until_it_expires(store: Arc<dyn Store>) {
     let alice = person(&store, "Alice").await;
@@ -104,4 +104,37 @@ pub(crate) async fn ends_the_others_under_exclusive(store: Arc<dyn Store>) {
     }
     let again = store.issue_token(token(alice, 3, 6, Exclusive), NOW).await.unwrap();
     assert!(again.ended.is_empty() && again.committed.is_empty());
+}
+
+pub(crate) async fn is_listed_and_ended_by_device(store: Arc<dyn Store>) {
+    let alice = person(&store, "alice").await.id;
+    let bob = person(&store, "bob").await.id;
+    let later = |ms| Timestamp(NOW.0 + ms);
+    assert!(store.logins(alice).await.unwrap().is_empty());
+    for (device, issued) in [(1, 2), (2, 3), (3, 1)] {
+        let new = token(alice, device, device as u8, Many);
+        store.issue_token(new, later(issued)).await.unwrap();
+    }
+    store.issue_token(token(bob, 1, 9, Many), NOW).await.unwrap();
+    let login = |device: u64, issued| LoginRecord {
+        device: DeviceId(bytes(device)),
+        device_name: DeviceName::parse(format!("device {device}")).unwrap(),
+        issued: later(issued),
+        expires: token(alice, device, 0, Many).expires,
+    };
+    let all = [login(2, 3), login(1, 2), login(3, 1)];
+    assert_eq!(store.logins(alice).await.unwrap(), all, "the latest first");
+
+    let device = |number| Some(DeviceId(bytes(number)));
+    assert_eq!(store.revoke_logins(alice, device(1)).await.unwrap(), 1);
+    assert_eq!(store.revoke_logins(alice, device(1)).await.unwrap(), 0);
+    assert_eq!(store.logins(alice).await.unwrap(), [login(2, 3), login(3, 1)]);
+    assert_eq!(store.identify(&[1; 32], NOW).await.unwrap(), None);
+    assert_eq!(store.revoke_logins(alice, None).await.unwrap(), 2);
+    assert_eq!(store.revoke_logins(alice, None).await.unwrap(), 0);
+    assert!(store.logins(alice).await.unwrap().is_empty());
+    assert_eq!(store.identify(&[2; 32], NOW).await.unwrap(), None);
+    assert!(store.identify(&[9; 32], NOW).await.unwrap().is_some(), "nobody else's");
+    let page = store.read_after(LogId::Personal(alice), Seq::ZERO, 10).await.unwrap();
+    assert_eq!(page.head, Seq::ZERO, "whoever revoked them tells the sessions");
 }

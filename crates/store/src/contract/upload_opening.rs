@@ -1,0 +1,182 @@
+//! Stories about uploads that are opened more than once, and about those that are becoming one
+//! object.
+
+use std::sync::Arc;
+
+use skein_core::{
+    id::{AccountId, BlobId, UploadId},
+    refusal::Code,
+    time::Timestamp,
+};
+
+use super::scene::{NOW, ROOMY, bytes, person, refused, spec};
+use crate::{
+    Store, StoreError,
+    blob::StorageUse,
+    upload::{Checkpoint, FILE_BYTES_CHARGED_MIN, Opening, Quota, UploadRecord, UploadState},
+};
+
+/// Every file of these stories.
+const SIZE: u64 = 1000;
+
+async fn open(store: &Arc<dyn Store>, by: AccountId, number: u64) -> UploadState {
+    let blob = BlobId(bytes(number));
+    store.open_upload(by, spec(number, SIZE), blob, ROOMY, NOW).await.unwrap()
+}
+
+fn at(number: u64) -> Timestamp {
+    Timestamp(NOW.0 + number)
+}
+
+fn checkpoint(durable: u64) -> Checkpoint {
+    Checkpoint { durable, hash_state: vec![7], parts: vec![durable.to_le_bytes()[0]] }
+}
+
+/// Records a checkpoint of all bytes, at the time `number`, under the opening 1.
+async fn complete_bytes(
+    store: &Arc<dyn Store>,
+    by: AccountId,
+    number: u64,
+) -> Result<(), StoreError> {
+    let id = UploadId(bytes(number));
+    store.checkpoint_upload(by, id, Opening(1), checkpoint(SIZE), true, at(number)).await
+}
+
+pub(crate) async fn supersedes_earlier_ones(store: Arc<dyn Store>) {
+    let a = person(&store, "alice").await.id;
+    let id = UploadId(bytes(1));
+    let record = async |opening, durable, completing| {
+        let checkpoint = checkpoint(durable);
+        store.checkpoint_upload(a, id, Opening(opening), checkpoint, completing, NOW).await
+    };
+    let receiving = |durable, opening| UploadState::Receiving {
+        blob: BlobId(bytes(1)),
+        checkpoint: if durable == 0 { Checkpoint::default() } else { checkpoint(durable) },
+        opening: Opening(opening),
+    };
+    assert_eq!(open(&store, a, 1).await, receiving(0, 1));
+    record(1, 100, false).await.unwrap();
+    assert_eq!(open(&store, a, 1).await, receiving(100, 2));
+    assert_eq!(refused(record(1, 900, false).await), Code::Superseded);
+    assert_eq!(refused(record(1, SIZE, true).await), Code::Superseded);
+    assert_eq!(refused(record(3, 900, false).await), Code::Superseded, "nor one to come");
+    record(2, 200, false).await.unwrap();
+    assert_eq!(open(&store, a, 1).await, receiving(200, 3), "nothing of it was kept");
+
+    // Another file under the same id is refused, and supersedes nobody.
+    let other = store.open_upload(a, spec(1, 7), BlobId(bytes(2)), ROOMY, NOW).await;
+    assert_eq!(refused(other), Code::UploadConflict);
+    record(3, 300, false).await.unwrap();
+    store.complete_upload(a, id, None, NOW).await.unwrap();
+    for opening in [1, 3] {
+        assert_eq!(refused(record(opening, 400, false).await), Code::NotFound);
+        assert_eq!(refused(record(opening, SIZE, true).await), Code::NotFound);
+    }
+    assert!(matches!(open(&store, a, 1).await, UploadState::Complete(_)));
+}
+
+pub(crate) async fn goes_on_completing(store: Arc<dyn Store>) {
+    let a = person(&store, "alice").await.id;
+    open(&store, a, 1).await;
+    complete_bytes(&store, a, 1).await.unwrap();
+    complete_bytes(&store, a, 1).await.expect("a repeat, for the answer may have been lost");
+    let id = UploadId(bytes(1));
+    let more = store.checkpoint_upload(a, id, Opening(1), checkpoint(500), false, NOW).await;
+    assert_eq!(refused(more), Code::BeyondSize);
+
+    let blob = BlobId(bytes(1));
+    let completing = |opening| UploadState::Completing {
+        blob,
+        checkpoint: checkpoint(SIZE),
+        opening: Opening(opening),
+    };
+    assert_eq!(open(&store, a, 1).await, completing(2));
+    assert_eq!(refused(complete_bytes(&store, a, 1).await), Code::Superseded);
+    assert_eq!(open(&store, a, 1).await, completing(3));
+    assert_eq!(store.blob(blob).await.unwrap(), None, "it is not visible yet");
+    assert_eq!(store.known_blobs(&[blob]).await.unwrap(), [blob]);
+
+    let info = store.complete_upload(a, id, None, NOW).await.unwrap();
+    assert_eq!(open(&store, a, 1).await, UploadState::Complete(info));
+    assert!(store.completing_uploads(at(100), 10).await.unwrap().is_empty());
+}
+
+pub(crate) async fn is_not_stale_while_completing(store: Arc<dyn Store>) {
+    let a = person(&store, "alice").await.id;
+    for number in 1..=3 {
+        open(&store, a, number).await;
+    }
+    for number in [2, 1] {
+        complete_bytes(&store, a, number).await.unwrap();
+    }
+    let found = async |before, limit| {
+        let found = store.completing_uploads(before, limit).await.unwrap();
+        found.into_iter().map(|upload| upload.id).collect::<Vec<_>>()
+    };
+    let id = |number| UploadId(bytes(number));
+    assert_eq!(found(at(100), 10).await, [id(1), id(2)], "the longest untouched first");
+    assert_eq!(found(at(100), 1).await, [id(1)]);
+    assert_eq!(found(at(2), 10).await, [id(1)], "not what was touched since");
+    assert!(found(at(1), 10).await.is_empty());
+    let record = UploadRecord {
+        account: a,
+        id: id(1),
+        blob: BlobId(bytes(1)),
+        size: SIZE,
+        durable: SIZE,
+        completing: true,
+        touched: at(1),
+    };
+    assert_eq!(store.completing_uploads(at(2), 10).await.unwrap(), [record]);
+
+    let stale = store.stale_uploads(at(100), None, 10).await.unwrap();
+    assert_eq!(stale.into_iter().map(|upload| upload.id).collect::<Vec<_>>(), [id(3)]);
+    assert!(!store.discard_upload(a, id(1), Some(at(100))).await.unwrap(), "it stays");
+    assert!(store.discard_upload(a, id(1), None).await.unwrap());
+    assert_eq!(found(at(100), 10).await, [id(2)]);
+}
+
+pub(crate) async fn counts_as_open_until_it_is_complete(store: Arc<dyn Store>) {
+    let a = person(&store, "alice").await.id;
+    let quota = Quota { bytes: 1 << 40, open_uploads: 2 };
+    for number in 1..=2 {
+        open(&store, a, number).await;
+        complete_bytes(&store, a, number).await.unwrap();
+    }
+    let third = async || store.open_upload(a, spec(3, 5), BlobId(bytes(3)), quota, NOW).await;
+    assert_eq!(refused(third().await), Code::TooMany);
+    store.complete_upload(a, UploadId(bytes(1)), None, NOW).await.unwrap();
+    third().await.unwrap();
+    assert!(store.discard_upload(a, UploadId(bytes(2)), None).await.unwrap());
+    store.open_upload(a, spec(4, 5), BlobId(bytes(4)), quota, NOW).await.unwrap();
+    assert_eq!(store.used_bytes(a).await.unwrap(), 3 * FILE_BYTES_CHARGED_MIN);
+}
+
+pub(crate) async fn is_listed_for_operators(store: Arc<dyn Store>) {
+    let a = person(&store, "alice").await.id;
+    let b = person(&store, "bob").await.id;
+    assert_eq!(store.storage_use().await.unwrap(), StorageUse::default());
+    assert!(store.open_uploads(10).await.unwrap().is_empty());
+    for (number, by) in [(1, a), (2, a), (3, b), (4, b)] {
+        open(&store, by, number).await;
+    }
+    store.complete_upload(a, UploadId(bytes(1)), None, NOW).await.unwrap();
+    complete_bytes(&store, a, 2).await.unwrap();
+    let id = UploadId(bytes(4));
+    store.checkpoint_upload(b, id, Opening(1), checkpoint(40), false, at(1)).await.unwrap();
+
+    let record = |account, number, durable, touched| UploadRecord {
+        account,
+        id: UploadId(bytes(number)),
+        blob: BlobId(bytes(number)),
+        size: SIZE,
+        durable,
+        completing: number == 2,
+        touched: at(touched),
+    };
+    let all = [record(b, 3, 0, 0), record(b, 4, 40, 1), record(a, 2, SIZE, 2)];
+    assert_eq!(store.open_uploads(10).await.unwrap(), all, "the longest untouched first");
+    assert_eq!(store.open_uploads(2).await.unwrap(), all[..2]);
+    let expected = StorageUse { blobs: 1, blob_bytes: SIZE, open_uploads: 3, open_bytes: 3 * SIZE };
+    assert_eq!(store.storage_use().await.unwrap(), expected);
+}
