@@ -12,6 +12,7 @@ use skein_core::{
     name::BadText,
     refusal::{Code, Refusal},
 };
+use skein_ops::observe::count_error;
 use skein_store::StoreError;
 use utoipa::ToSchema;
 
@@ -121,6 +122,7 @@ struct ErrorDetail {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let Refusal { code, message, retry_after } = self.refusal;
+        count_error("gate", code);
         let retry_after = retry_after.map(whole_seconds);
         let body = ErrorBody { error: ErrorDetail { code: code.name(), message, retry_after } };
         let mut response = (self.status, Json(body)).into_response();

@@ -17,6 +17,7 @@ mod extract;
 mod gate;
 mod limits;
 mod listen;
+pub mod metric;
 mod openapi;
 mod password;
 mod route;

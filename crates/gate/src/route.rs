@@ -21,7 +21,7 @@ use utoipa::openapi::HttpMethod;
 use crate::gate::Gate;
 
 /// Why any endpoint may refuse.
-pub(crate) const ALWAYS: &[Code] = &[Code::TimedOut, Code::Internal];
+pub(crate) const ALWAYS: &[Code] = &[Code::TimedOut, Code::Internal, Code::Unavailable];
 /// Why an endpoint with a JSON body may refuse.
 pub(crate) const WITH_BODY: &[Code] = &[Code::Malformed, Code::FrameTooLarge, Code::Invalid];
 /// Why an endpoint that takes a token may refuse.

@@ -1,21 +1,29 @@
 //! The router: all endpoints, and what holds for every request.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request},
-    http::{HeaderValue, header},
+    extract::{DefaultBodyLimit, MatchedPath, Request},
+    http::{HeaderName, HeaderValue, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
 use skein_core::refusal::{Code, Refusal};
+use skein_ops::trace;
 use tokio::time;
+use tracing::{Instrument, field::Empty, info_span};
 
-use crate::{answer::Problem, gate::Gate, route};
+use crate::{answer::Problem, gate::Gate, metric, route};
 
 /// Bytes in the body of a request: far more than any of them needs.
 pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Names the request in an answer, for whoever asks an operator about it: all log lines of the
+/// request have it, those of the other roles too.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How long a request may take, its body's arrival included.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 
@@ -30,7 +38,25 @@ pub(crate) fn router(gate: Arc<Gate>) -> Router {
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(in_time_and_unkept))
+        .layer(middleware::from_fn(traced))
         .with_state(gate)
+}
+
+/// Gives the request its id, and counts it. An id that a client brings is not taken: it could make
+/// the lines of many requests look like one.
+async fn traced(request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let span =
+        info_span!("http", trace_id = Empty, http.method = %request.method(), http.route = route);
+    let trace = trace::begin(&span, None);
+    let mut response = next.run(request).instrument(span).await;
+    if let Ok(id) = HeaderValue::try_from(trace.to_string()) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    metric::answered(route, response.status(), started.elapsed());
+    response
 }
 
 /// Bounds the time of a request, and keeps its answer, which may hold a token, out of caches.
@@ -91,6 +117,19 @@ mod tests {
         answer.is_refused(413, "frame_too_large");
         assert_eq!(answer.headers["cache-control"], "no-store");
         assert_eq!(world.get("/v1/openapi.json", None).await.status, 200, "still serving");
+    }
+
+    #[tokio::test]
+    async fn each_request_has_an_id_of_its_own() {
+        let world = World::start().await;
+        let mut ids = Vec::new();
+        for path in ["/healthz", "/healthz", "/nowhere"] {
+            let request = world.http.get(world.url(path)).header("x-request-id", "mine");
+            let id = request.send().await.expect("an answer").headers()["x-request-id"].clone();
+            assert_eq!(id.len(), 32, "{id:?}");
+            assert!(!ids.contains(&id), "{id:?}");
+            ids.push(id);
+        }
     }
 
     #[tokio::test]

@@ -149,6 +149,12 @@ impl World {
         self.store.set_password(account, password_hash.into()).await.expect("an account");
     }
 
+    /// What an operator does to the account.
+    pub(crate) async fn set_disabled(&self, account: AccountId, disabled: bool) {
+        let there = self.store.set_disabled(account, disabled.then_some(START)).await;
+        assert!(there.expect("a store"), "an account");
+    }
+
     pub(crate) async fn try_log_in(&self, name: &str, password: &str, device: &str) -> Answer {
         let body = json!({
             "name": name, "password": password, "device": device, "device_name": "laptop",

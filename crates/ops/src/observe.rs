@@ -14,6 +14,7 @@ use axum::{
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
+use skein_core::refusal::Code;
 use thiserror::Error;
 use tokio::net::TcpListener;
 
@@ -37,6 +38,8 @@ const RESIDENT_BYTES: &str = "process_resident_memory_bytes";
 const OPEN_FILES: &str = "process_open_fds";
 /// The version that it is.
 const BUILD_INFO: &str = "skein_build_info";
+/// Requests that were refused, by role and code.
+const ERRORS: &str = "skein_errors_total";
 
 /// The one recorder of the process; the crate `metrics` has a global one.
 static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -106,6 +109,11 @@ pub async fn start(
     Ok(Some(address))
 }
 
+/// Counts an answer that was an error: `role` says who answered.
+pub fn count_error(role: &'static str, code: Code) {
+    counter!(ERRORS, "role" => role, "code" => code.name()).increment(1);
+}
+
 /// The process's recorder, installed with the first call.
 fn recorder() -> Result<&'static PrometheusHandle, ObserveError> {
     if let Some(handle) = RECORDER.get() {
@@ -130,6 +138,7 @@ fn describe() {
     describe_counter!(CPU_SECONDS, Unit::Seconds, "Time on a processor, user and system.");
     describe_gauge!(RESIDENT_BYTES, Unit::Bytes, "Memory that is resident.");
     describe_gauge!(OPEN_FILES, Unit::Count, "Open file descriptors.");
+    describe_counter!(ERRORS, Unit::Count, "Requests that were refused, by role and code.");
     describe_gauge!(BUILD_INFO, Unit::Count, "Always 1; the label says which version runs.");
 }
 

@@ -14,7 +14,10 @@ use skein_core::{
     time::Timestamp,
     token::{hash_token, token_text},
 };
-use skein_store::{account::Credentials, token::NewToken};
+use skein_store::{
+    account::Credentials,
+    token::{NewToken, account_disabled},
+};
 use utoipa::ToSchema;
 
 use super::{ALWAYS, WITH_BODY, chat::Chat};
@@ -27,7 +30,11 @@ use crate::{
 
 /// Why it may refuse.
 pub(crate) const REFUSES: &[&[Code]] =
-    &[&[Code::BadCredentials, Code::RateLimited, Code::Unavailable], WITH_BODY, ALWAYS];
+    &[
+    &[Code::BadCredentials, Code::Forbidden, Code::RateLimited, Code::Unavailable],
+    WITH_BODY,
+    ALWAYS,
+];
 
 /// Who logs in, and where.
 #[derive(Deserialize, ToSchema)]
@@ -92,8 +99,12 @@ pub(crate) async fn log_in(
     let device: DeviceId = request.device.parse().map_err(|_| bad_device())?;
     let device_name = DeviceName::parse(request.device_name)?;
     gate.tries.login(&name, from).await?;
-    let Credentials { profile, password_hash, disabled: _ } =
+    let Credentials { profile, password_hash, disabled } =
         authenticate(&gate, &name, password).await?;
+    // Only whoever knows the password hears it.
+    if disabled {
+        return Err(account_disabled().into());
+    }
     // Before the token: a login that leads nowhere should change nothing.
     let server_id = HEXLOWER.encode(&gate.instance.instance().await?);
     let node = gate.directory.assign(None).await?;
@@ -304,6 +315,36 @@ mod tests {
         };
         let (login, ()) = tokio::join!(world.try_log_in("alice", PASSWORD, DEVICE), between);
         login.is_refused(401, "bad_credentials");
+    }
+
+    #[tokio::test]
+    async fn tells_the_owner_of_a_disabled_account_and_nobody_else() {
+        let world = World::start().await;
+        let account = AccountId(world.register("alice").await);
+        let token = world.log_in("alice", DEVICE).await;
+        world.set_disabled(account, true).await;
+        world.get("/v1/whoami", Some(&token)).await.is_refused(401, "unauthorised");
+        let owner = world.try_log_in("alice", PASSWORD, DEVICE).await;
+        owner.is_refused(403, "forbidden");
+        assert!(owner.json.to_string().contains("disabled"), "{}", owner.json);
+        let guest = world.try_log_in("alice", "wrong password", DEVICE).await;
+        guest.is_refused(401, "bad_credentials");
+        world.set_disabled(account, false).await;
+        world.log_in("alice", DEVICE).await;
+    }
+
+    #[tokio::test]
+    async fn does_not_survive_a_disabling_that_comes_between() {
+        let world = World::start().await;
+        let account = AccountId(world.register("alice").await);
+        let door = world.directory.door.lock().await;
+        let between = async {
+            world.directory.asked.notified().await;
+            world.set_disabled(account, true).await;
+            drop(door);
+        };
+        let (login, ()) = tokio::join!(world.try_log_in("alice", PASSWORD, DEVICE), between);
+        login.is_refused(403, "forbidden");
     }
 
     #[tokio::test]
