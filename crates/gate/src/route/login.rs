@@ -29,8 +29,7 @@ use crate::{
 };
 
 /// Why it may refuse.
-pub(crate) const REFUSES: &[&[Code]] =
-    &[
+pub(crate) const REFUSES: &[&[Code]] = &[
     &[Code::BadCredentials, Code::Forbidden, Code::RateLimited, Code::Unavailable],
     WITH_BODY,
     ALWAYS,
