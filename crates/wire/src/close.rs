@@ -44,6 +44,8 @@ close_codes! {
     Internal = 7, "internal";
     /// Nothing was asked in time, such as no hello on a new connection.
     TimedOut = 8, "timed_out";
+    /// A part that the session needs cannot be reached. Come back later.
+    Unavailable = 9, "unavailable";
 }
 
 impl CloseCode {

@@ -5,9 +5,10 @@ use skein_core::{
     id::{AccountId, EntryId, LogId, Seq},
     limit,
     name::Note,
+    port::directory::{ChatNode, Trust},
 };
 
-use crate::{Malformed, body, entry, pb};
+use crate::{Malformed, body, entry, hash, pb};
 
 /// A request on a session stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,9 +117,71 @@ impl Request {
     }
 }
 
+impl From<ChatNode> for pb::Moving {
+    fn from(node: ChatNode) -> Self {
+        let (server_name, certificate_sha256) = match node.trust {
+            Trust::Authority { server_name } => (server_name, Vec::new()),
+            Trust::Fingerprints(all) => {
+                (String::new(), all.iter().map(|one| one.to_vec().into()).collect())
+            }
+        };
+        Self { node: node.name, address: node.address, server_name, certificate_sha256 }
+    }
+}
+
+impl TryFrom<pb::Moving> for ChatNode {
+    type Error = Malformed;
+
+    fn try_from(moving: pb::Moving) -> Result<Self, Malformed> {
+        let fingerprints: Result<Vec<_>, _> = moving
+            .certificate_sha256
+            .iter()
+            .map(|one| hash("moving.certificate_sha256", one))
+            .collect();
+        let trust = match (moving.server_name, fingerprints?) {
+            (name, all) if name.is_empty() && all.is_empty() => {
+                return Err(Malformed::missing("moving.certificate_sha256"));
+            }
+            (name, all) if name.is_empty() => Trust::Fingerprints(all),
+            (server_name, _) => Trust::Authority { server_name },
+        };
+        if moving.address.is_empty() {
+            return Err(Malformed::missing("moving.address"));
+        }
+        Ok(Self { name: moving.node, address: moving.address, trust })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_to_move_to_comes_with_its_trust() {
+        for trust in [
+            Trust::Authority { server_name: "chat.example.org".into() },
+            Trust::Fingerprints(vec![[1; 32], [2; 32]]),
+        ] {
+            let node = ChatNode { name: "chat-2".into(), address: "a:1".into(), trust };
+            assert_eq!(ChatNode::try_from(pb::Moving::from(node.clone())), Ok(node));
+        }
+        let moving = |address: &str, length| pb::Moving {
+            node: String::new(),
+            address: address.into(),
+            server_name: String::new(),
+            certificate_sha256: vec![vec![0; length].into()],
+        };
+        for (bad, field) in [
+            (moving("", 32), "moving.address"),
+            (moving("a:1", 31), "moving.certificate_sha256"),
+            (
+                pb::Moving { certificate_sha256: Vec::new(), ..moving("a:1", 32) },
+                "moving.certificate_sha256",
+            ),
+        ] {
+            assert_eq!(ChatNode::try_from(bad).expect_err("no trust").field, field);
+        }
+    }
 
     #[test]
     fn reading_has_a_direction_and_a_limit() {

@@ -82,7 +82,7 @@ impl Driver {
                 account: AccountId(presence.account),
                 online: presence.online,
             }),
-            None => {}
+            Some(event::Kind::Moving(_)) | None => {}
         }
         Ok(())
     }

@@ -243,6 +243,7 @@ fn reason_of(closed: &Closed) -> (CloseReason, String) {
         Some(CloseCode::Overloaded) => CloseReason::Overloaded,
         Some(CloseCode::Internal) => CloseReason::Internal,
         Some(CloseCode::TimedOut) => CloseReason::TimedOut,
+        Some(CloseCode::Unavailable) => CloseReason::Unavailable,
         None => CloseReason::Lost,
     };
     let name = closed.code.map_or("lost", CloseCode::name);

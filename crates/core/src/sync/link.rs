@@ -32,6 +32,8 @@ pub enum CloseReason {
     Internal,
     /// The node waited for something that did not come.
     TimedOut,
+    /// The node cannot reach a part that the session needs.
+    Unavailable,
     /// The network was lost, or the node cannot be reached.
     Lost,
 }
@@ -98,6 +100,7 @@ impl CloseReason {
             | Self::Overloaded
             | Self::Internal
             | Self::TimedOut
+            | Self::Unavailable
             | Self::Lost => None,
         }
     }
@@ -105,7 +108,7 @@ impl CloseReason {
     /// Whether the next connection had better be made to another node, if there is one.
     #[must_use]
     pub const fn moves(&self) -> bool {
-        matches!(self, Self::Draining | Self::Overloaded | Self::Internal)
+        matches!(self, Self::Draining | Self::Overloaded | Self::Internal | Self::Unavailable)
     }
 }
 

@@ -190,7 +190,18 @@ fn events() -> Vec<Good> {
         event("event presence, online", presence(true)),
         event("event presence, offline", presence(false)),
         event("event behind", event::Kind::Behind(pb::Heads { heads })),
+        event("event moving, by name", event::Kind::Moving(moving("chat.example.org", 0))),
+        event("event moving, by fingerprints", event::Kind::Moving(moving("", 2))),
     ]
+}
+
+fn moving(server_name: &str, fingerprints: usize) -> pb::Moving {
+    pb::Moving {
+        node: "chat-2".into(),
+        address: "chat-2.example.org:4433".into(),
+        server_name: server_name.into(),
+        certificate_sha256: vec![Bytes::from_static(HASH); fingerprints],
+    }
 }
 
 fn transfers() -> Vec<Good> {

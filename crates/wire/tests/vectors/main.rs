@@ -18,7 +18,7 @@ use skein_core::{
     contact::{Contact, ContactRequest, Conversation},
     entry::Entry,
     id::AccountId,
-    port::resource::UploadSpec,
+    port::{directory::ChatNode, resource::UploadSpec},
     refusal::{Code, Refusal},
 };
 use skein_wire::{
@@ -132,6 +132,7 @@ fn read(message: &str, bytes: &[u8]) -> Result<(), Refusal> {
                     Entry::try_from(appended.entry.ok_or_else(nothing)?)?;
                     Ok(())
                 }
+                event::Kind::Moving(moving) => Ok(ChatNode::try_from(moving).map(drop)?),
                 event::Kind::Presence(_) | event::Kind::Behind(_) => Ok(()),
             },
         },

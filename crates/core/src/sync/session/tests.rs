@@ -102,6 +102,7 @@ fn what_a_close_means() {
         (CloseReason::Overloaded, "lost"),
         (CloseReason::Internal, "lost"),
         (CloseReason::TimedOut, "lost"),
+        (CloseReason::Unavailable, "lost"),
         (CloseReason::Normal, "lost"),
         (CloseReason::Lost, "lost"),
     ] {
