@@ -2,9 +2,17 @@
 
 use skein_core::port::directory::NodeReport;
 
-/// The less loaded of two different nodes drawn with `draws`, among those that take sessions.
-pub(crate) fn choose(nodes: &[NodeReport], draws: [u64; 2]) -> Option<&NodeReport> {
-    let open: Vec<_> = nodes.iter().filter(|node| takes_sessions(node)).collect();
+/// The less loaded of two different nodes drawn with `draws`, among those that take sessions and
+/// are not called `except`.
+pub(crate) fn choose<'a>(
+    nodes: &'a [NodeReport],
+    except: Option<&str>,
+    draws: [u64; 2],
+) -> Option<&'a NodeReport> {
+    let eligible = |report: &&NodeReport| {
+        takes_sessions(report) && except.is_none_or(|except| report.node.name != except)
+    };
+    let open: Vec<_> = nodes.iter().filter(eligible).collect();
     let first = draw(draws[0], open.len())?;
     let Some(second) = draw(draws[1], open.len() - 1) else { return Some(open[first]) };
     // Drawn from the others, whose positions from `first` on are one further.
@@ -39,11 +47,11 @@ mod tests {
     fn node(name: &str, sessions: u64, sessions_max: u64, draining: bool) -> NodeReport {
         let trust = Trust::Fingerprints(Vec::new());
         let node = ChatNode { name: name.into(), address: "127.0.0.1:1".into(), trust };
-        NodeReport { node, sessions, sessions_max, draining }
+        NodeReport { node, sessions, sessions_max, draining, memory_bytes: 0, cpu_permille: 0 }
     }
 
     fn chosen(nodes: &[NodeReport], draws: [u64; 2]) -> Option<&str> {
-        choose(nodes, draws).map(|report| report.node.name.as_str())
+        choose(nodes, None, draws).map(|report| report.node.name.as_str())
     }
 
     #[test]
@@ -76,6 +84,15 @@ mod tests {
         }
         assert_eq!(chosen(&nodes[..3], [0, 0]), None);
         assert_eq!(chosen(&[], [0, 0]), None);
+    }
+
+    #[test]
+    fn passes_over_whom_it_is_told_to() {
+        let nodes = [node("a", 0, 10, false), node("b", 9, 10, false)];
+        let name = |except| choose(&nodes, except, [0, 0]).map(|report| &*report.node.name);
+        assert_eq!(name(Some("a")), Some("b"));
+        assert_eq!(name(Some("c")), Some("a"));
+        assert_eq!(choose(&nodes[..1], Some("a"), [0, 0]), None);
     }
 
     #[test]

@@ -1,10 +1,6 @@
 //! The role itself: leases in, nodes out.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use skein_bus::{
@@ -12,126 +8,196 @@ use skein_bus::{
     lease::{Epoch, Leases},
 };
 use skein_core::{
-    port::directory::{ChatNode, Directory, NodeReport},
+    port::directory::{ChatNode, Directory, NodeReport, Reported, Term},
     refusal::{Code, Refusal},
 };
 
-use crate::{choice, record};
+use crate::{
+    choice, metric, order,
+    record::{self, Known},
+};
 
 /// How long a node is known after its last report: three reports may be late or lost at one each
 /// three seconds.
 pub const LEASE_LIFETIME: Duration = Duration::from_secs(10);
+/// How long an order to drain is kept beyond the drain itself, for a node that is slow to report.
+const ORDER_LIFETIME: Duration = Duration::from_secs(60 * 60);
+/// The longest drain that can be ordered.
+const DRAIN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// What the names of the leases begin with. Shared between nodes: stable.
 const LEASE_PREFIX: &str = "node/";
-/// Nodes that one process keeps leases for.
-const NODES_MAX: usize = 1024;
+/// Bytes in a node's name.
+const NAME_BYTES_MAX: usize = 128;
 /// When a client should ask again while no node takes sessions: a node that starts reports at once.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
-/// The status role over leases. The epochs of the leases are kept here, so a node reports to the
-/// same `Status` each time; reporting to another one works again once the lease has run out.
+/// The status role over leases. It keeps nothing in memory, so that any of several processes may be
+/// asked: the term that a node carries is the epoch of its lease.
+///
+/// A name belongs to one process at a time. A new process gets it at once if nobody holds it, or if
+/// the holder was at the same address: two processes cannot listen there, so it is the same node
+/// started again. Otherwise the new one is refused until the lease of the other has run out.
 pub struct Status {
     leases: Arc<dyn Leases>,
-    epochs: Mutex<HashMap<String, Epoch>>,
 }
 
 impl Status {
     /// The role. It has no task of its own.
     #[must_use]
     pub fn new(leases: Arc<dyn Leases>) -> Self {
-        Self { leases, epochs: Mutex::default() }
+        Self { leases }
     }
 
-    /// What the nodes said last, by name.
-    ///
-    /// # Errors
-    /// `unavailable`.
-    pub async fn nodes(&self) -> Result<Vec<NodeReport>, Refusal> {
-        let held = self.leases.held(LEASE_PREFIX).await.map_err(away)?;
-        let nodes = held.iter().filter_map(|lease| {
-            let report = record::decode(&lease.value);
-            if report.is_none() {
-                tracing::warn!(lease.name = %lease.name, "a node's lease cannot be read");
-            }
-            report
-        });
-        Ok(nodes.collect())
-    }
-
-    async fn acquire(&self, report: &NodeReport) -> Result<(), Refusal> {
+    /// Begins a stay. `lost` is the term of the node's stay before, if it had one.
+    async fn stay(&self, report: &NodeReport, lost: Option<Term>) -> Result<Term, Refusal> {
         let node = &report.node.name;
-        self.make_room().await?;
-        let value = record::encode(report);
-        let acquired = self.leases.acquire(&lease_name(node), &value, LEASE_LIFETIME).await;
-        let Some(epoch) = acquired.map_err(away)? else {
-            return Err(unavailable(
-                "another node reports under the same name, or did a moment ago",
-                LEASE_LIFETIME,
-            ));
-        };
-        self.epochs().insert(node.clone(), epoch);
-        tracing::info!(node.name = %node, node.address = %report.node.address, "a node is known");
-        Ok(())
+        let lease = lease_name(node);
+        let fresh = record::encode(report, None);
+        let mut acquired = self.leases.acquire(&lease, &fresh, LEASE_LIFETIME).await;
+        let mut how = if lost.is_some() { "late" } else { "fresh" };
+        if let Ok(None) = acquired
+            && lost.is_none()
+            && self.give_way(report).await?
+        {
+            acquired = self.leases.acquire(&lease, &fresh, LEASE_LIFETIME).await;
+            how = "restarted";
+        }
+        let Some(epoch) = acquired.map_err(away)? else { return Err(held_by_another(node)) };
+        let term = Term(epoch.0);
+        // Only now is the term known that whoever comes next finds in the record.
+        let value = record::encode(report, Some(term));
+        if !self.leases.renew(&lease, epoch, &value, LEASE_LIFETIME).await.map_err(away)? {
+            return Err(held_by_another(node));
+        }
+        metric::stay(how);
+        let address = &report.node.address;
+        tracing::info!(node.name = %node, node.address = %address, term = term.0, how, "a node is known");
+        Ok(term)
     }
 
-    /// Forgets the epochs of nodes that are gone, before there are too many.
-    async fn make_room(&self) -> Result<(), Refusal> {
-        if self.epochs().len() < NODES_MAX {
-            return Ok(());
+    /// Releases the lease of an earlier process of the same node. Whether it did.
+    async fn give_way(&self, report: &NodeReport) -> Result<bool, Refusal> {
+        let node = &report.node.name;
+        let Some(holder) = self.known(node).await? else { return Ok(false) };
+        let Some(term) = holder.term else { return Ok(false) };
+        if holder.report.node.address != report.node.address {
+            return Ok(false);
         }
-        let held = self.leases.held(LEASE_PREFIX).await.map_err(away)?;
-        let held: HashSet<_> = held.into_iter().map(|lease| lease.name).collect();
-        let mut epochs = self.epochs();
-        epochs.retain(|node, _| held.contains(&lease_name(node)));
-        if epochs.len() < NODES_MAX {
-            return Ok(());
-        }
-        Err(unavailable("there are too many nodes", LEASE_LIFETIME))
+        self.leases.release(&lease_name(node), Epoch(term.0)).await.map_err(away)
     }
 
-    fn epochs(&self) -> MutexGuard<'_, HashMap<String, Epoch>> {
-        // Each use is one call on the map, which leaves nothing half done.
-        self.epochs.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The node of this name.
+    async fn known(&self, node: &str) -> Result<Option<Known>, Refusal> {
+        let name = lease_name(node);
+        let held = self.leases.held(&name).await.map_err(away)?;
+        let lease = held.into_iter().find(|lease| lease.name == name);
+        Ok(lease.and_then(|lease| record::decode(&lease.value)))
+    }
+
+    /// The order to drain that was given to this stay.
+    async fn order(&self, node: &str, term: Term) -> Result<Option<Duration>, Refusal> {
+        let name = order::lease_name(node, term);
+        let held = self.leases.held(&name).await.map_err(away)?;
+        let lease = held.into_iter().find(|lease| lease.name == name);
+        Ok(lease.and_then(|lease| order::decode(&lease.value)))
     }
 }
 
 #[async_trait]
 impl Directory for Status {
-    async fn assign(&self) -> Result<ChatNode, Refusal> {
+    async fn assign(&self, except: Option<&str>) -> Result<ChatNode, Refusal> {
         let nodes = self.nodes().await?;
-        let chosen = choice::choose(&nodes, rand::random());
+        let chosen = choice::choose(&nodes, except, rand::random());
+        metric::assigned(chosen.is_some());
         chosen
             .map(|report| report.node.clone())
             .ok_or_else(|| unavailable("no chat server takes sessions at the moment", RETRY_AFTER))
     }
 
-    async fn report(&self, report: NodeReport) -> Result<(), Refusal> {
+    /// As the trait says. A node that was late gets a new term, unless another process has taken the
+    /// name meanwhile.
+    async fn report(&self, report: NodeReport, term: Option<Term>) -> Result<Reported, Refusal> {
         let node = &report.node.name;
-        let known = self.epochs().get(node).copied();
-        let Some(epoch) = known else { return self.acquire(&report).await };
-        let value = record::encode(&report);
-        let renewed = self.leases.renew(&lease_name(node), epoch, &value, LEASE_LIFETIME).await;
-        if renewed.map_err(away)? {
-            return Ok(());
+        check_name(node)?;
+        if let Some(term) = term {
+            let (lease, value) = (lease_name(node), record::encode(&report, Some(term)));
+            let renewed = self.leases.renew(&lease, Epoch(term.0), &value, LEASE_LIFETIME).await;
+            if renewed.map_err(away)? {
+                return Ok(Reported { term, drain: self.order(node, term).await? });
+            }
+            // The node was late, or the bus was away for longer than the lease or lost it.
+            tracing::warn!(node.name = %node, term = term.0, "a node's lease was lost");
         }
-        // The node was late, or the bus was away for longer than the lease.
-        tracing::warn!(node.name = %node, "a node's lease was lost");
-        self.epochs().remove(node);
-        self.acquire(&report).await
+        let stay = self.stay(&report, term).await?;
+        // An order that the node has not heard of before it was late holds.
+        let drain = match term {
+            Some(lost) => self.order(node, lost).await?,
+            None => None,
+        };
+        Ok(Reported { term: stay, drain })
     }
 
-    async fn leave(&self, node: &str) -> Result<(), Refusal> {
-        let known = self.epochs().remove(node);
-        let Some(epoch) = known else { return Ok(()) };
-        if self.leases.release(&lease_name(node), epoch).await.map_err(away)? {
+    async fn leave(&self, node: &str, term: Term) -> Result<(), Refusal> {
+        if self.leases.release(&lease_name(node), Epoch(term.0)).await.map_err(away)? {
             tracing::info!(node.name = %node, "a node has left");
+        }
+        Ok(())
+    }
+
+    /// As the trait says. A node that was ordered to drain is `draining` here from that moment.
+    async fn nodes(&self) -> Result<Vec<NodeReport>, Refusal> {
+        let held = self.leases.held(LEASE_PREFIX).await.map_err(away)?;
+        let orders = self.leases.held(order::PREFIX).await.map_err(away)?;
+        let orders: HashSet<_> = orders.into_iter().map(|lease| lease.name).collect();
+        let mut nodes = Vec::with_capacity(held.len());
+        for lease in held {
+            let Some(Known { mut report, term }) = record::decode(&lease.value) else {
+                tracing::warn!(lease.name = %lease.name, "a node's lease cannot be read");
+                continue;
+            };
+            let order = term.map(|term| order::lease_name(&report.node.name, term));
+            report.draining |= order.is_some_and(|order| orders.contains(&order));
+            nodes.push(report);
+        }
+        let draining = nodes.iter().filter(|report| report.draining).count();
+        metric::nodes(nodes.len() - draining, draining);
+        Ok(nodes)
+    }
+
+    /// As the trait says. The first order holds; a later one to the same stay changes nothing.
+    async fn drain(&self, node: &str, over: Duration) -> Result<(), Refusal> {
+        check_name(node)?;
+        let over = over.min(DRAIN_MAX);
+        let known = self.known(node).await?;
+        let known = known.ok_or_else(|| Refusal::not_found("chat server"))?;
+        let starting = || unavailable("the chat server is just starting", RETRY_AFTER);
+        let name = order::lease_name(node, known.term.ok_or_else(starting)?);
+        let lifetime = ORDER_LIFETIME + over;
+        let acquired = self.leases.acquire(&name, &order::encode(over), lifetime).await;
+        if acquired.map_err(away)?.is_some() {
+            tracing::info!(node.name = %node, over_s = over.as_secs(), "a node is to drain");
         }
         Ok(())
     }
 }
 
+fn check_name(node: &str) -> Result<(), Refusal> {
+    if (1..=NAME_BYTES_MAX).contains(&node.len())
+        && node.chars().all(|c| !c.is_control() && c != '/')
+    {
+        return Ok(());
+    }
+    let message = format!("a chat server's name is 1 to {NAME_BYTES_MAX} bytes, without '/'");
+    Err(Refusal::new(Code::Invalid, message))
+}
+
 fn lease_name(node: &str) -> String {
     format!("{LEASE_PREFIX}{node}")
+}
+
+fn held_by_another(node: &str) -> Refusal {
+    tracing::warn!(node.name = %node, "two processes report under one name; the later is refused");
+    unavailable("another chat server has this name, or had it a moment ago", LEASE_LIFETIME)
 }
 
 fn away(error: Unavailable) -> Refusal {
@@ -144,97 +210,4 @@ fn unavailable(what: &str, retry_after: Duration) -> Refusal {
 }
 
 #[cfg(test)]
-mod tests {
-    use skein_bus::local::Local;
-    use skein_core::port::directory::Trust;
-    use tokio::time;
-
-    use super::*;
-
-    fn report(name: &str, sessions: u64) -> NodeReport {
-        let trust = Trust::Authority { server_name: "chat.example.org".into() };
-        let node = ChatNode { name: name.into(), address: format!("{name}:4433"), trust };
-        NodeReport { node, sessions, sessions_max: 10, draining: false }
-    }
-
-    async fn assigned(status: &Status) -> Result<String, Code> {
-        status.assign().await.map(|node| node.name).map_err(|refusal| refusal.code)
-    }
-
-    #[tokio::test]
-    async fn assigns_who_reports() {
-        let status = Status::new(Arc::new(Local::new()));
-        let refusal = status.assign().await.expect_err("there is no node");
-        assert_eq!((refusal.code, refusal.retry_after), (Code::Unavailable, Some(RETRY_AFTER)));
-
-        status.report(report("a", 1)).await.expect("the first report");
-        assert_eq!(status.assign().await, Ok(report("a", 1).node));
-        status.report(report("b", 2)).await.expect("the first report");
-        assert_eq!(assigned(&status).await, Ok("a".into()));
-        status.report(report("a", 3)).await.expect("a later report");
-        assert_eq!(assigned(&status).await, Ok("b".into()));
-    }
-
-    #[tokio::test]
-    async fn drains_and_leaves() {
-        let status = Status::new(Arc::new(Local::new()));
-        status.report(report("a", 0)).await.expect("the first report");
-        let draining = NodeReport { draining: true, ..report("a", 0) };
-        status.report(draining).await.expect("a later report");
-        assert_eq!(assigned(&status).await, Err(Code::Unavailable));
-        assert_eq!(status.nodes().await.map(|nodes| nodes.len()), Ok(1));
-
-        status.leave("a").await.expect("it was there");
-        status.leave("a").await.expect("leaving again changes nothing");
-        assert_eq!(status.nodes().await, Ok(Vec::new()));
-        status.report(report("a", 0)).await.expect("it comes back at once");
-        assert_eq!(assigned(&status).await, Ok("a".into()));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn forgets_who_stops_and_takes_back_who_was_late() {
-        let status = Status::new(Arc::new(Local::new()));
-        status.report(report("a", 0)).await.expect("the first report");
-        time::advance(LEASE_LIFETIME - Duration::from_millis(1)).await;
-        status.report(report("a", 0)).await.expect("just in time");
-        time::advance(LEASE_LIFETIME - Duration::from_millis(1)).await;
-        assert_eq!(assigned(&status).await, Ok("a".into()));
-        time::advance(Duration::from_millis(1)).await;
-        assert_eq!(assigned(&status).await, Err(Code::Unavailable));
-        status.report(report("a", 0)).await.expect("late is no harm");
-        assert_eq!(assigned(&status).await, Ok("a".into()));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_name_has_one_node_at_a_time() {
-        let leases = Arc::new(Local::new());
-        let (status, other) = (Status::new(leases.clone()), Status::new(leases));
-        status.report(report("a", 0)).await.expect("the first report");
-        let refusal = other.report(report("a", 5)).await.expect_err("the name is held");
-        assert_eq!(refusal.code, Code::Unavailable);
-        time::advance(LEASE_LIFETIME).await;
-        other.report(report("a", 5)).await.expect("the lease has run out");
-        let refusal = status.report(report("a", 0)).await.expect_err("the lease was lost");
-        assert_eq!(refusal.code, Code::Unavailable);
-    }
-
-    #[tokio::test]
-    async fn makes_room_for_new_names() {
-        let status = Status::new(Arc::new(Local::new()));
-        for number in 0..NODES_MAX {
-            status.epochs().insert(number.to_string(), Epoch(1));
-        }
-        status.report(report("a", 0)).await.expect("the others hold no lease");
-        assert_eq!(status.epochs().len(), 1);
-    }
-
-    #[tokio::test]
-    async fn passes_over_leases_that_it_cannot_read() {
-        let leases = Arc::new(Local::new());
-        let acquired = leases.acquire("node/new", b"{\"v\":9}", LEASE_LIFETIME).await;
-        assert!(acquired.expect("the bus is there").is_some());
-        let status = Status::new(leases);
-        status.report(report("a", 0)).await.expect("the first report");
-        assert_eq!(assigned(&status).await, Ok("a".into()));
-    }
-}
+mod tests;
