@@ -17,7 +17,8 @@ use skein_store::{
     StoreError,
     blob::{Blobs, StorageUse},
     upload::{
-        Checkpoint, Opening, Quota, StaleUpload, UploadRecord, UploadState, Uploads, charged_bytes,
+        Checkpoint, CompletingUpload, Opening, Quota, StaleUpload, UploadRecord, UploadState, Uploads,
+        charged_bytes,
     },
 };
 
@@ -197,11 +198,23 @@ impl Uploads for Ledger {
         &self,
         before: Timestamp,
         limit: usize,
-    ) -> Result<Vec<UploadRecord>, StoreError> {
-        let mut found = self.book().records();
+    ) -> Result<Vec<CompletingUpload>, StoreError> {
+        let book = self.book();
+        let mut found = book.records();
         found.retain(|upload| upload.completing && upload.touched < before);
         found.truncate(limit);
-        Ok(found)
+        let known = |record: UploadRecord| {
+            let upload = &book.uploads[&(record.account, record.id)];
+            CompletingUpload {
+                account: record.account,
+                id: record.id,
+                blob: record.blob,
+                size: record.size,
+                media_type: upload.spec.media_type.clone(),
+                parts: upload.checkpoint.parts.clone(),
+            }
+        };
+        Ok(found.into_iter().map(known).collect())
     }
 
     async fn open_uploads(&self, limit: usize) -> Result<Vec<UploadRecord>, StoreError> {

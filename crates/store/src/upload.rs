@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use skein_core::{
     id::{AccountId, BlobId, UploadId},
+    name::MediaType,
     port::resource::{BlobInfo, UploadSpec},
     time::Timestamp,
 };
@@ -89,6 +90,23 @@ pub struct UploadRecord {
     pub touched: Timestamp,
 }
 
+/// An upload whose bytes are all there and verified, and which is not yet complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompletingUpload {
+    /// Whose.
+    pub account: AccountId,
+    /// Which.
+    pub id: UploadId,
+    /// What its blob will be called.
+    pub blob: BlobId,
+    /// Bytes in the whole file.
+    pub size: u64,
+    /// What the client says the bytes are.
+    pub media_type: MediaType,
+    /// What an object store calls the parts, of which one object is to be made.
+    pub parts: Vec<u8>,
+}
+
 /// An upload that is to be thrown away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StaleUpload {
@@ -157,7 +175,7 @@ pub trait Uploads: Send + Sync {
         &self,
         before: Timestamp,
         limit: usize,
-    ) -> Result<Vec<UploadRecord>, StoreError>;
+    ) -> Result<Vec<CompletingUpload>, StoreError>;
 
     /// Open uploads, the longest untouched first, at most `limit`: for operators.
     async fn open_uploads(&self, limit: usize) -> Result<Vec<UploadRecord>, StoreError>;

@@ -13,7 +13,10 @@ use super::scene::{NOW, ROOMY, bytes, person, refused, spec};
 use crate::{
     Store, StoreError,
     blob::StorageUse,
-    upload::{Checkpoint, FILE_BYTES_CHARGED_MIN, Opening, Quota, UploadRecord, UploadState},
+    upload::{
+        Checkpoint, CompletingUpload, FILE_BYTES_CHARGED_MIN, Opening, Quota, UploadRecord,
+        UploadState,
+    },
 };
 
 /// Every file of these stories.
@@ -118,14 +121,13 @@ pub(crate) async fn is_not_stale_while_completing(store: Arc<dyn Store>) {
     assert_eq!(found(at(100), 1).await, [id(1)]);
     assert_eq!(found(at(2), 10).await, [id(1)], "not what was touched since");
     assert!(found(at(1), 10).await.is_empty());
-    let record = UploadRecord {
+    let record = CompletingUpload {
         account: a,
         id: id(1),
         blob: BlobId(bytes(1)),
         size: SIZE,
-        durable: SIZE,
-        completing: true,
-        touched: at(1),
+        media_type: spec(1, SIZE).media_type,
+        parts: checkpoint(SIZE).parts,
     };
     assert_eq!(store.completing_uploads(at(2), 10).await.unwrap(), [record]);
 

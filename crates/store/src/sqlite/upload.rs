@@ -19,7 +19,8 @@ use super::{
 use crate::{
     StoreError,
     upload::{
-        Checkpoint, Opening, Quota, StaleUpload, UploadRecord, UploadState, Uploads, charged_bytes,
+        Checkpoint, CompletingUpload, Opening, Quota, StaleUpload, UploadRecord, UploadState,
+        Uploads, charged_bytes,
     },
 };
 
@@ -89,12 +90,23 @@ impl Uploads for Sqlite {
         &self,
         before: Timestamp,
         limit: usize,
-    ) -> Result<Vec<UploadRecord>, StoreError> {
+    ) -> Result<Vec<CompletingUpload>, StoreError> {
         self.read("find completing uploads", move |db| {
-            let sql = "SELECT account, id, blob, size, durable, state, touched_ms FROM uploads \
+            let sql = "SELECT account, id, blob, size, media_type, parts FROM uploads \
                        WHERE state = 3 AND touched_ms < ?1 \
                        ORDER BY touched_ms, account, id LIMIT ?2";
-            Ok(records(db, sql, params![Int(before.0), count(limit)])?)
+            let mut statement = db.prepare_cached(sql)?;
+            let found = statement.query_map(params![Int(before.0), count(limit)], |row| {
+                Ok(CompletingUpload {
+                    account: AccountId(number(row, 0)?),
+                    id: UploadId(row.get(1)?),
+                    blob: BlobId(row.get(2)?),
+                    size: number(row, 3)?,
+                    media_type: text(row, 4, MediaType::parse)?,
+                    parts: row.get(5)?,
+                })
+            })?;
+            Ok(found.collect::<Result<_, _>>()?)
         })
         .await
     }
