@@ -43,6 +43,13 @@ pub trait Leases: Send + Sync {
     /// Gives the name up. False if the lease was lost before.
     async fn release(&self, name: &str, epoch: Epoch) -> Result<bool, Unavailable>;
 
-    /// The names that begin with `prefix` and are held now, by name.
+    /// The names that begin with `prefix` and are held now, by name. Names are kept in groups by
+    /// what comes up to and including their first `/`, and a prefix looks into one group only: one
+    /// without a `/` finds names without a `/`.
     async fn held(&self, prefix: &str) -> Result<Vec<Held>, Unavailable>;
+}
+
+/// The group that a name or a prefix belongs to.
+pub(crate) fn group(name: &str) -> &str {
+    name.find('/').map_or("", |slash| &name[..=slash])
 }

@@ -10,12 +10,14 @@
 
 #[cfg(test)]
 pub mod contract;
+mod exchange;
 pub mod hint;
 pub mod key;
 pub mod lease;
 pub mod local;
 pub mod presence;
 pub mod rate;
+pub mod size;
 
 use thiserror::Error;
 
@@ -25,12 +27,6 @@ use thiserror::Error;
 pub struct Unavailable(pub String);
 
 /// All parts of a bus. Roles take the traits that they need.
-pub trait Bus:
-    hint::Hints + key::Keys + lease::Leases + presence::Presence + 'static
-{
-}
+pub trait Bus: hint::Hints + key::Keys + lease::Leases + presence::Presence + 'static {}
 
-impl<T> Bus for T where
-    T: hint::Hints + key::Keys + lease::Leases + presence::Presence + 'static
-{
-}
+impl<T> Bus for T where T: hint::Hints + key::Keys + lease::Leases + presence::Presence + 'static {}

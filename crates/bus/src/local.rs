@@ -6,14 +6,14 @@ mod expiring;
 mod hints;
 mod keys;
 mod leases;
+mod presence;
+
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use self::{expiring::Full, hints::Exchange, keys::KeyTable, leases::LeaseTable};
-use crate::{
-    Unavailable,
-    hint::{Hint, Hints, Subscription, Topic},
-};
+use self::{expiring::Full, keys::KeyTable, leases::LeaseTable, presence::PresenceTable};
+use crate::{Unavailable, exchange::Exchange};
 
 /// Keys that are kept at a time, such as verification codes. Whoever wants one more is answered
 /// with "unavailable" and not with all the memory.
@@ -23,16 +23,13 @@ pub const KEYS_MAX: usize = 100_000;
 pub const RATES_MAX: usize = 100_000;
 /// Leases that are held at a time.
 pub const LEASES_MAX: usize = 100_000;
-/// Bytes in a key or in the name of a lease.
-pub const NAME_BYTES_MAX: usize = 512;
-/// Bytes in the value of a key or of a lease.
-pub const VALUE_BYTES_MAX: usize = 4 * 1024;
 
 /// A bus for the roles of one process.
 pub struct Local {
-    exchange: Exchange,
+    exchange: Arc<Exchange>,
     keys: KeyTable,
     leases: LeaseTable,
+    presence: PresenceTable,
 }
 
 impl Local {
@@ -40,9 +37,10 @@ impl Local {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            exchange: Exchange::default(),
+            exchange: Arc::default(),
             keys: KeyTable::new(KEYS_MAX, RATES_MAX),
             leases: LeaseTable::new(LEASES_MAX),
+            presence: PresenceTable::new(),
         }
     }
 }
@@ -51,26 +49,6 @@ impl Default for Local {
     fn default() -> Self {
         Self::new()
     }
-}
-
-#[async_trait::async_trait]
-impl Hints for Local {
-    async fn publish(&self, topic: Topic, hint: Hint) {
-        self.exchange.publish(topic, &hint);
-    }
-
-    fn subscribe(&self, capacity: usize) -> Subscription {
-        self.exchange.subscribe(capacity)
-    }
-}
-
-fn check_sizes(name: &str, value: &[u8]) -> Result<(), Unavailable> {
-    if name.len() > NAME_BYTES_MAX || value.len() > VALUE_BYTES_MAX {
-        return Err(Unavailable(format!(
-            "a name takes at most {NAME_BYTES_MAX} bytes and a value {VALUE_BYTES_MAX}"
-        )));
-    }
-    Ok(())
 }
 
 impl From<Full> for Unavailable {
@@ -85,13 +63,26 @@ fn now() -> Instant {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{sync::Arc, time::Duration};
+
+    use async_trait::async_trait;
 
     use super::Local;
-    use crate::Bus;
+    use crate::contract::{Passing, Stage};
 
-    fn empty() -> Arc<dyn Bus> {
-        Arc::new(Local::new())
+    /// The paused clock of the runtime.
+    struct Paused;
+
+    #[async_trait]
+    impl Passing for Paused {
+        async fn pass(&self, time: Duration) {
+            tokio::time::advance(time).await;
+        }
+    }
+
+    async fn empty() -> Stage {
+        tokio::time::pause();
+        Stage::new(Arc::new(Local::new()), Paused)
     }
 
     crate::contract::run_contract!(super::empty);

@@ -11,6 +11,10 @@ use skein_core::{id::AccountId, port::directory::Term};
 
 use crate::Unavailable;
 
+/// How long a term is remembered after the stay that it belongs to has ended. A node that was away
+/// for longer than this has long found out that it lost its place.
+pub const TERM_MEMORY: Duration = Duration::from_secs(60 * 60);
+
 /// Keeps presence.
 #[async_trait]
 pub trait Presence: Send + Sync {

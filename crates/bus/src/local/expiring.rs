@@ -10,8 +10,7 @@ use std::{
 
 use tokio::time::Instant;
 
-/// The longest lifetime; keeps the sum of a moment and a lifetime within what a moment can hold.
-const LIFETIME_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+use crate::size::LIFETIME_MAX;
 
 /// There is no room for another name.
 #[derive(Debug)]

@@ -13,11 +13,12 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{Local, check_sizes, expiring::Expiring, now};
+use super::{Local, expiring::Expiring, now};
 use crate::{
     Unavailable,
     key::{Counter, Keys},
     rate::KEY_PREFIX,
+    size,
 };
 
 /// The keys of a [`Local`] bus.
@@ -44,7 +45,7 @@ impl KeyTable {
 #[async_trait]
 impl Keys for Local {
     async fn put(&self, key: &str, value: &[u8], lifetime: Duration) -> Result<(), Unavailable> {
-        check_sizes(key, value)?;
+        size::check(key, value)?;
         Ok(self.keys.locked(key, |keys| keys.insert(key, value.to_vec(), lifetime, now()))?)
     }
 
@@ -57,7 +58,7 @@ impl Keys for Local {
     }
 
     async fn increment(&self, key: &str, lifetime: Duration) -> Result<Counter, Unavailable> {
-        check_sizes(key, &[])?;
+        size::check(key, &[])?;
         self.keys.locked(key, |keys| {
             let now = now();
             if let Some((value, expires)) = keys.get_mut(key, now) {
@@ -84,10 +85,7 @@ fn counted(value: &[u8]) -> Result<u64, Unavailable> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        local::{LeaseTable, VALUE_BYTES_MAX},
-        rate::RateLimit,
-    };
+    use crate::{local::LeaseTable, rate::RateLimit, size::VALUE_BYTES_MAX};
 
     const MINUTE: Duration = Duration::from_secs(60);
 

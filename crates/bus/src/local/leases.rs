@@ -8,10 +8,11 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{Local, check_sizes, expiring::Expiring, now};
+use super::{Local, expiring::Expiring, now};
 use crate::{
     Unavailable,
-    lease::{Epoch, Held, Leases},
+    lease::{Epoch, Held, Leases, group},
+    size,
 };
 
 /// The leases of a [`Local`] bus.
@@ -46,7 +47,7 @@ impl Leases for Local {
         value: &[u8],
         lifetime: Duration,
     ) -> Result<Option<Epoch>, Unavailable> {
-        check_sizes(name, value)?;
+        size::check(name, value)?;
         self.leases.locked(|state| {
             let now = now();
             if state.held.get(name, now).is_some() {
@@ -66,7 +67,7 @@ impl Leases for Local {
         value: &[u8],
         lifetime: Duration,
     ) -> Result<bool, Unavailable> {
-        check_sizes(name, value)?;
+        size::check(name, value)?;
         self.leases.locked(|state| {
             let now = now();
             if !state.is_held(name, epoch) {
@@ -87,6 +88,7 @@ impl Leases for Local {
         Ok(self.leases.locked(|state| {
             let held = state.held.with_prefix(prefix, now());
             held.into_iter()
+                .filter(|(name, _)| group(name) == group(prefix))
                 .map(|(name, lease)| Held { name: name.into(), value: lease.value.clone() })
                 .collect()
         }))

@@ -1,0 +1,173 @@
+//! The subscribers of this process: who watches which topic, and a bounded queue for each. Every bus
+//! hands hints out through one; what it gets them from is its own affair.
+//!
+//! A queue has one place more than its capacity, kept for [`Delivery::Missed`]: when only that
+//! place is left, it is filled with the notice, and hints are dropped until the subscriber has made
+//! room. The notice is then always behind what was delivered and ahead of what comes later, and
+//! whatever is dropped is dropped while the notice is still unread, so comparing heads when it is
+//! read finds all of it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, PoisonError},
+};
+
+use tokio::sync::mpsc;
+
+use crate::hint::{Delivery, Hint, Topic};
+
+/// The place in each queue that is kept for the notice.
+const NOTICE_PLACES: usize = 1;
+/// Deliveries that a queue holds at most, whatever the subscriber asks for.
+const CAPACITY_MAX: usize = 64 * 1024;
+
+/// Passes hints from publishers to subscribers.
+#[derive(Default)]
+pub(crate) struct Exchange(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    next: u64,
+    subscribers: HashMap<u64, Subscriber>,
+    /// Who watches each topic. A topic that nobody watches has no entry.
+    watchers: HashMap<Topic, HashSet<u64>>,
+}
+
+struct Subscriber {
+    queue: mpsc::Sender<Delivery>,
+    /// Whether the newest thing in the queue is the notice.
+    noticed: bool,
+    /// Every topic under which `watchers` names this subscriber.
+    topics: HashSet<Topic>,
+}
+
+impl Exchange {
+    pub(crate) fn publish(&self, topic: Topic, hint: &Hint) {
+        self.locked(|state| {
+            let Some(watchers) = state.watchers.get(&topic) else { return };
+            let mut gone = Vec::new();
+            for number in watchers {
+                if let Some(subscriber) = state.subscribers.get_mut(number)
+                    && !subscriber.deliver(topic, hint)
+                {
+                    gone.push(*number);
+                }
+            }
+            gone.into_iter().for_each(|number| state.forget(number));
+        });
+    }
+
+    /// A new subscriber. Its topics are named by its number.
+    pub(crate) fn subscribe(&self, capacity: usize) -> (u64, mpsc::Receiver<Delivery>) {
+        let (queue, deliveries) = mpsc::channel(capacity.clamp(1, CAPACITY_MAX) + NOTICE_PLACES);
+        let number = self.locked(|state| {
+            // One that left is otherwise noticed only when something is published for it.
+            state.forget_closed();
+            state.next += 1;
+            let subscriber = Subscriber { queue, noticed: false, topics: HashSet::new() };
+            state.subscribers.insert(state.next, subscriber);
+            state.next
+        });
+        (number, deliveries)
+    }
+
+    /// Delivers the topic to the subscriber, if it is still there.
+    pub(crate) fn watch(&self, number: u64, topic: Topic) {
+        self.locked(|state| {
+            if let Some(subscriber) = state.subscribers.get_mut(&number) {
+                subscriber.topics.insert(topic);
+                state.watchers.entry(topic).or_default().insert(number);
+            }
+        });
+    }
+
+    /// Delivers the topic to the subscriber no more.
+    pub(crate) fn unwatch(&self, number: u64, topic: Topic) {
+        self.locked(|state| {
+            if let Some(subscriber) = state.subscribers.get_mut(&number) {
+                subscriber.topics.remove(&topic);
+                state.unwatch(number, topic);
+            }
+        });
+    }
+
+    fn locked<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl State {
+    fn forget(&mut self, number: u64) {
+        if let Some(subscriber) = self.subscribers.remove(&number) {
+            for topic in subscriber.topics {
+                self.unwatch(number, topic);
+            }
+        }
+    }
+
+    fn forget_closed(&mut self) {
+        let closed = self.subscribers.iter().filter(|(_, s)| s.queue.is_closed());
+        let closed: Vec<_> = closed.map(|(number, _)| *number).collect();
+        closed.into_iter().for_each(|number| self.forget(number));
+    }
+
+    fn unwatch(&mut self, number: u64, topic: Topic) {
+        if let Some(watchers) = self.watchers.get_mut(&topic) {
+            watchers.remove(&number);
+            if watchers.is_empty() {
+                self.watchers.remove(&topic);
+            }
+        }
+    }
+}
+
+impl Subscriber {
+    /// Delivers a hint or the notice that it was dropped. False if the subscriber has gone.
+    fn deliver(&mut self, topic: Topic, hint: &Hint) -> bool {
+        // Nobody else sends, and the lock is held: the room can only grow meanwhile.
+        let delivery = if self.queue.capacity() > NOTICE_PLACES {
+            self.noticed = false;
+            Delivery::Hint(topic, hint.clone())
+        } else if self.noticed {
+            // The notice is the newest in a queue with at most one free place, so it is unread.
+            return !self.queue.is_closed();
+        } else {
+            self.noticed = true;
+            Delivery::Missed
+        };
+        self.queue.try_send(delivery).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use skein_core::id::AccountId;
+
+    use super::*;
+
+    const TOPIC: Topic = Topic::Account(AccountId(1));
+
+    #[test]
+    fn whoever_left_leaves_nothing_behind() {
+        let exchange = Exchange::default();
+        let counts = || exchange.locked(|state| (state.subscribers.len(), state.watchers.len()));
+        let hint = Hint::Presence { account: AccountId(1), online: true };
+
+        let (number, deliveries) = exchange.subscribe(1);
+        exchange.watch(number, TOPIC);
+        drop(deliveries);
+        exchange.publish(TOPIC, &hint);
+        assert_eq!(counts(), (0, 0), "noticed when publishing");
+        exchange.watch(number, TOPIC);
+        assert_eq!(counts(), (0, 0), "watching again brings nothing back");
+
+        let (number, deliveries) = exchange.subscribe(1);
+        exchange.watch(number, TOPIC);
+        drop(deliveries);
+        let (staying, _deliveries) = exchange.subscribe(1);
+        assert_eq!(counts(), (1, 0), "noticed when subscribing");
+        exchange.watch(staying, TOPIC);
+        exchange.unwatch(staying, TOPIC);
+        assert_eq!(counts(), (1, 0));
+    }
+}
