@@ -28,8 +28,10 @@ test: tools check
 	target/debug/skein-bench smoke
 	fuzz/run-short.sh $(FUZZ_SECONDS)
 
-# A real SMTP server for the tests, in a Python environment of its own.
+# The real servers that the tests run: PostgreSQL, Redis and a clock to turn from the system's
+# packages, SMTP and S3 in a Python environment of their own.
 tools: $(TOOLS)/python/ready
+	tests/install-packages.sh
 
 $(TOOLS)/python/ready: tests/requirements.txt
 	$(PYTHON) -m venv $(TOOLS)/python

@@ -2,6 +2,8 @@
 //!
 //! [`Server`](server::Server) is a `skeind` process with a data folder of its own that can be
 //! killed, restarted and terminated; [`Cli`](cli::Cli) runs the `skein` binary;
+//! [`Postgres`](postgres::Postgres), [`Redis`](redis::Redis) and [`S3`](s3::S3) are the real servers
+//! that a cluster stands on, ended when the test process ends, in whatever way;
 //! [`RawSession`](raw::RawSession) speaks the wire directly, for what a well-behaved client would
 //! not do; [`Relay`](relay::Relay) stands between a client and a server and spoils the network.
 //!
@@ -12,12 +14,19 @@
 
 pub mod binaries;
 pub mod cli;
+pub mod folder;
 pub mod gate;
 pub mod memory;
+pub mod port;
+pub mod postgres;
+pub mod process;
 pub mod raw;
+pub mod redis;
 pub mod relay;
+pub mod s3;
 pub mod server;
 pub mod smtp;
+pub mod tools;
 pub mod transfer;
 
 use std::{future::Future, time::Duration};

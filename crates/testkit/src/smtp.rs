@@ -3,7 +3,7 @@
 use std::{
     env,
     io::{BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc,
     thread,
@@ -30,19 +30,29 @@ impl SmtpServer {
     /// Starts the server in `script` on a free port.
     #[must_use]
     pub fn start(script: &Path) -> Self {
-        let python = env::var_os(PYTHON_VARIABLE).unwrap_or_else(|| "python3".into());
-        let mut child = Command::new(&python)
-            .arg(script)
+        Self::run(Command::new(python()).arg(script))
+    }
+
+    /// Starts the server in `script` on a free port. It shows this certificate, and takes mail only
+    /// after STARTTLS and a login with this name and password.
+    #[must_use]
+    pub fn with_login(script: &Path, certificate: &Path, key: &Path, login: (&str, &str)) -> Self {
+        let mut command = Command::new(python());
+        Self::run(command.arg(script).arg(certificate).arg(key).args([login.0, login.1]))
+    }
+
+    fn run(command: &mut Command) -> Self {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("cannot run {}: {error}", python.display()));
+            .unwrap_or_else(|error| panic!("cannot run {}: {error}", python().display()));
         let stdin = child.stdin.take().expect("piped");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let port = lines.next().and_then(|line| line.ok()?.parse().ok()).unwrap_or_else(|| {
             panic!(
                 "{} has no aiosmtpd: run `make tools`, or name one that has with {PYTHON_VARIABLE}",
-                python.display()
+                python().display()
             )
         });
         let (sender, mails) = mpsc::sync_channel(MAILS_MAX);
@@ -68,6 +78,10 @@ impl SmtpServer {
     pub fn mail(&self) -> Value {
         self.mails.recv_timeout(PATIENCE).expect("a mail in time")
     }
+}
+
+fn python() -> PathBuf {
+    env::var_os(PYTHON_VARIABLE).map_or_else(|| "python3".into(), PathBuf::from)
 }
 
 impl Drop for SmtpServer {

@@ -1,0 +1,30 @@
+#!/bin/sh
+# Installs the servers that the tests run, where they are missing: `tests/install-packages.sh`.
+# PostgreSQL 15 or later, Redis 7 or later, and libfaketime, which turns one process's clock.
+set -eu
+
+missing=
+ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
+command -v redis-server >/dev/null && command -v redis-cli >/dev/null || missing="$missing redis-server"
+ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing="$missing libfaketime"
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+    echo "the tests need PostgreSQL 15, Redis 7 and libfaketime: install them by hand" >&2
+    echo "(there is no apt-get here; missing:$missing)" >&2
+    exit 1
+fi
+as_root=
+[ "$(id -u)" = 0 ] || as_root=sudo
+echo "installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+$as_root apt-get update -qq
+# No services of the packages' own: the tests start theirs, on free ports.
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+    printf '#!/bin/sh\nexit 101\n' | $as_root tee /usr/sbin/policy-rc.d >/dev/null
+    $as_root chmod +x /usr/sbin/policy-rc.d
+    trap '$as_root rm -f /usr/sbin/policy-rc.d' EXIT
+fi
+# Without a cluster of the package's own, which would only be in the way.
+# shellcheck disable=SC2086
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >/dev/null
