@@ -25,6 +25,5 @@ if [ ! -e /usr/sbin/policy-rc.d ]; then
     $as_root chmod +x /usr/sbin/policy-rc.d
     trap '$as_root rm -f /usr/sbin/policy-rc.d' EXIT
 fi
-# Without a cluster of the package's own, which would only be in the way.
 # shellcheck disable=SC2086
 $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >/dev/null

@@ -210,8 +210,8 @@ impl Ports {
     }
 
     fn sockets(&self) -> impl Iterator<Item = String> {
-        let path = |(name, [_, grpc])| format!("/tmp/seaweedfs-{name}-grpc-{grpc}.sock");
-        self.by_name().into_iter().map(path)
+        let grpc = self.by_name().into_iter().map(|(name, ports)| (name, ports[1]));
+        grpc.map(|(name, port)| format!("/tmp/seaweedfs-{name}-grpc-{port}.sock"))
     }
 
     const fn by_name(&self) -> [(&'static str, [u16; 2]); 4] {
