@@ -1,10 +1,17 @@
 //! Verification codes through a real SMTP server, and through the outbox folder.
 
-use std::path::Path;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use skein_testkit::{cli::PASSWORD, eventually, gate::Gate, server::Server, smtp::SmtpServer};
+
+fn smtp_script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("smtp_server.py")
+}
 
 /// The six digits that stand alone on a line of a mail.
 fn code_in(mail: &str) -> String {
@@ -24,7 +31,7 @@ fn account(name: &str, code: Option<&str>) -> Value {
 
 #[tokio::test]
 async fn registration_takes_a_code_once_smtp_is_configured() {
-    let smtp = SmtpServer::start(&Path::new(env!("CARGO_MANIFEST_DIR")).join("smtp_server.py"));
+    let smtp = SmtpServer::start(&smtp_script());
     let server = Server::with_config(&format!(
         "[verify.smtp]\nhost = \"127.0.0.1\"\nport = {}\nsecurity = \"none\"\n\
          from = \"Skein <skein@example.org>\"\n",
@@ -56,6 +63,47 @@ async fn registration_takes_a_code_once_smtp_is_configured() {
     gate.login("alice").await;
     assert!(!server.log().contains(&code), "a code is a secret");
     assert!(!server.log().contains("alice@example.org"), "so is an address");
+}
+
+#[tokio::test]
+async fn mail_goes_out_over_starttls_with_a_login() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).expect("the folder takes files");
+        path
+    };
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let certificate = file("smtp.cert", made.cert.pem());
+    let key = file("smtp.key", made.signing_key.serialize_pem());
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("another one");
+    let other = file("other.cert", other.cert.pem());
+    let smtp =
+        SmtpServer::with_login(&smtp_script(), &certificate, &key, ("skein", "correct horse"));
+    let config = |password: &str, ca: &Path| {
+        format!(
+            "[verify.smtp]\nhost = \"localhost\"\nport = {}\nusername = \"skein\"\n\
+             password = \"{password}\"\nca = {ca:?}\nfrom = \"skein@example.org\"\n",
+            smtp.port()
+        )
+    };
+
+    let ask = json!({ "purpose": "register", "email": "alice@example.org" });
+    let good = Server::with_config(&config("correct horse", &certificate));
+    Gate::new(good.http()).post("/v1/codes", &ask).await;
+    let mail = smtp.mail();
+    assert_eq!(mail["to"], json!(["alice@example.org"]));
+    code_in(mail["data"].as_str().expect("text"));
+
+    for (password, ca, reason) in [
+        ("wrong horse", &certificate, "refused the mail with status 535"),
+        ("correct horse", &other, "TLS failed"),
+    ] {
+        let server = Server::with_config(&config(password, ca));
+        Gate::new(server.http()).post("/v1/codes", &ask).await;
+        eventually(reason, || async { server.log().contains(reason) }).await;
+        assert!(!server.log().contains(password), "a password is a secret");
+    }
 }
 
 #[tokio::test]

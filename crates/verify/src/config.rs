@@ -1,6 +1,6 @@
 //! How the verify role is configured.
 
-use std::{net::IpAddr, str::FromStr};
+use std::{net::IpAddr, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use skein_ops::secret::Secret;
@@ -43,6 +43,9 @@ pub struct Smtp {
     /// How the connection is protected.
     #[serde(default)]
     pub security: Security,
+    /// The authority that signed its certificate, in PEM; without it, those that browsers trust.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
     /// Who logs in there; goes together with the password.
     #[serde(default)]
     pub username: Option<String>,
@@ -103,6 +106,7 @@ mod tests {
             host: host.into(),
             port: None,
             security,
+            ca: None,
             username: None,
             password: None,
             from: "skein@example.org".into(),

@@ -20,6 +20,10 @@ const WAITING_MAILS_MAX: usize = 256;
 const SENDERS: usize = 4;
 /// How long one mail may take from connecting to the server's last word.
 const SENDING_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long to wait before each further try while the server cannot be reached; a code is good for
+/// a few minutes only.
+const RETRY_DELAYS: [Duration; 3] =
+    [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(20)];
 
 /// Takes mails and lets them leave in the background.
 pub(crate) struct Queue {
@@ -62,9 +66,27 @@ async fn send_each(
 ) {
     while let Some(outgoing) = next(&waiting, &shutdown).await {
         let Outgoing::Mail(mail) = outgoing else { continue };
-        let sent = time::timeout(SENDING_TIME_MAX, mailer.send(*mail)).await;
-        if let Err(error) = sent.unwrap_or(Err(NotSent::Unreachable("it took too long"))) {
+        if let Err(error) = send(&*mailer, *mail, &shutdown).await {
             tracing::error!(error.cause = %error, "a mail with a code was not sent");
+        }
+    }
+}
+
+/// Sends a mail, and again if the server could not be reached: such a mail was not taken, but for
+/// the rare case of a connection that broke at the very end, when two will arrive.
+async fn send(mailer: &dyn Mailer, mail: Message, shutdown: &Shutdown) -> Result<(), NotSent> {
+    let mut delays = RETRY_DELAYS.into_iter();
+    loop {
+        let sent = time::timeout(SENDING_TIME_MAX, mailer.send(mail.clone())).await;
+        let error = match sent.unwrap_or(Err(NotSent::Unreachable("it took too long"))) {
+            Err(error @ NotSent::Unreachable(_)) => error,
+            other => return other,
+        };
+        let Some(delay) = delays.next() else { return Err(error) };
+        tracing::warn!(error.cause = %error, "a mail with a code waits to be sent again");
+        tokio::select! {
+            () = time::sleep(delay) => {}
+            () = shutdown.begun() => return Err(error),
         }
     }
 }
@@ -98,6 +120,30 @@ mod tests {
             self.0.acquire().await.expect("never closed").forget();
             self.1.try_send(()).expect("room for each mail");
             Ok(())
+        }
+    }
+
+    /// Is away for the first tries.
+    struct Away(std::sync::atomic::AtomicUsize);
+
+    #[async_trait]
+    impl Mailer for Away {
+        async fn send(&self, _mail: Message) -> Result<(), NotSent> {
+            let one_less = |left: usize| left.checked_sub(1);
+            let order = std::sync::atomic::Ordering::Relaxed;
+            match self.0.fetch_update(order, order, one_less) {
+                Ok(_) => Err(NotSent::Unreachable("the connection failed")),
+                Err(_) => Ok(()),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tries_again_while_the_server_is_away_but_not_for_ever() {
+        for (failures, sent) in [(0, true), (3, true), (4, false)] {
+            let away = Away(failures.into());
+            let result = send(&away, mail(), &Shutdown::new()).await;
+            assert_eq!(result.is_ok(), sent, "{failures}");
         }
     }
 

@@ -1,13 +1,13 @@
 //! Mails over SMTP.
 
-use std::time::Duration;
+use std::{fs, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use lettre::{
     AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
     transport::smtp::{
         authentication::Credentials,
-        client::{Tls, TlsParameters},
+        client::{Certificate, CertificateStore, Tls, TlsParameters},
     },
 };
 use thiserror::Error;
@@ -36,9 +36,20 @@ pub enum BadSmtp {
     /// Half of a login.
     #[error("verify.smtp: `username` and `password` go together")]
     HalfLogin,
+    /// A password would cross the network in the clear.
+    #[error("verify.smtp: a login needs `security` to be `starttls` or `tls`")]
+    UnprotectedLogin,
     /// The host cannot be named in a certificate.
     #[error("verify.smtp.host: expected a host name or an address, got `{0}`")]
     Host(String),
+    /// The authority's certificate cannot be used.
+    #[error("verify.smtp.ca: {path} cannot be used: {reason}")]
+    Ca {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 impl Relay {
@@ -47,11 +58,10 @@ impl Relay {
     /// # Errors
     /// [`BadSmtp`].
     pub fn new(config: &Smtp) -> Result<Self, BadSmtp> {
-        let bad_host = |_| BadSmtp::Host(config.host.clone());
-        let parameters = || TlsParameters::new_rustls(config.host.clone()).map_err(bad_host);
         let tls = match config.security {
-            Security::Starttls => Tls::Required(parameters()?),
-            Security::Tls => Tls::Wrapper(parameters()?),
+            Security::Starttls => Tls::Required(parameters(config)?),
+            Security::Tls => Tls::Wrapper(parameters(config)?),
+            Security::None if config.password.is_some() => return Err(BadSmtp::UnprotectedLogin),
             Security::None if config.is_loopback() => Tls::None,
             Security::None => return Err(BadSmtp::Unprotected(config.host.clone())),
         };
@@ -68,6 +78,18 @@ impl Relay {
         };
         Ok(Self { transport: builder.build() })
     }
+}
+
+/// How to know the server: by the configured authority alone, or by those that browsers trust.
+fn parameters(config: &Smtp) -> Result<TlsParameters, BadSmtp> {
+    let mut builder = TlsParameters::builder(config.host.clone());
+    if let Some(path) = &config.ca {
+        let cannot = |reason: String| BadSmtp::Ca { path: path.clone(), reason };
+        let pem = fs::read(path).map_err(|error| cannot(error.to_string()))?;
+        let ca = Certificate::from_pem(&pem).map_err(|error| cannot(error.to_string()))?;
+        builder = builder.certificate_store(CertificateStore::None).add_root_certificate(ca);
+    }
+    builder.build_rustls().map_err(|_| BadSmtp::Host(config.host.clone()))
 }
 
 #[async_trait]
@@ -103,6 +125,7 @@ mod tests {
             host: host.into(),
             port: Some(port),
             security: Security::None,
+            ca: None,
             username: None,
             password: None,
             from: "skein@example.org".into(),
@@ -205,6 +228,10 @@ mod tests {
             password: Some(Secret::new("hunter2")),
             ..config("mail.example.org", 587)
         };
-        assert_eq!(error(whole), None);
+        assert_eq!(error(whole.clone()), None);
+        let plain = Smtp { host: "localhost".into(), security: Security::None, ..whole.clone() };
+        assert!(error(plain).expect("an error").contains("starttls"));
+        let astray = error(Smtp { ca: Some("/nowhere/ca.crt".into()), ..whole });
+        assert!(astray.expect("an error").starts_with("verify.smtp.ca: /nowhere/ca.crt"));
     }
 }
