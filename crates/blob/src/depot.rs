@@ -2,76 +2,42 @@
 //! `thumbnails/…` alike.
 //!
 //! The local form keeps them as files under the root that also holds the folder of [`staging`], so
-//! that publishing is one atomic rename. A remote form will copy the staged file to the remote store
-//! at that point; nothing else here knows the difference.
+//! that publishing is one atomic rename. The remote form keeps them in a bucket (see [`crate::s3`]):
+//! small objects are put whole, large ones go there in parts while they arrive
+//! (see [`crate::multipart`]). Reading, listing and deleting are the same for both.
+
+mod error;
+mod read;
+pub(crate) mod request;
 
 use std::{
     fs::{self, File},
-    io::{self, Read, Seek, SeekFrom},
-    ops::Range,
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use object_store::{
-    GetOptions, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt, local::LocalFileSystem,
+    ObjectStore, ObjectStoreExt, local::LocalFileSystem, multipart::MultipartStore,
     path::Path as ObjectPath,
 };
-use skein_core::{id::BlobId, port::resource::Variant, time::Timestamp};
-use thiserror::Error;
-use tokio::task;
+use skein_core::{id::BlobId, port::resource::Variant};
 
-use crate::staging::{self, Found};
-
-/// Bytes in one piece of a [`Reader`] at most.
-pub const PIECE_BYTES_MAX: usize = 256 * 1024;
+use self::request::{Line, Operation};
+pub use self::{
+    error::DepotError,
+    read::{Listing, PIECE_BYTES_MAX, Reader},
+};
+use crate::{multipart::Multipart, staging};
 
 /// Keeps complete blobs.
 #[derive(Debug, Clone)]
 pub struct Depot {
     objects: Arc<dyn ObjectStore>,
-}
-
-/// Gives the bytes of one object, in order.
-pub struct Reader {
-    source: Source,
-    left: u64,
-}
-
-/// The objects of one kind, read piece by piece.
-pub struct Listing(BoxStream<'static, object_store::Result<ObjectMeta>>);
-
-/// Why the depot did not do it.
-#[derive(Debug, Error)]
-pub enum DepotError {
-    /// There is no such object.
-    #[error("there is no object {0}")]
-    Missing(ObjectPath),
-    /// The object store failed.
-    #[error("the object store failed to {doing}")]
-    Objects {
-        /// What was being done, to follow "failed to".
-        doing: &'static str,
-        /// Its error.
-        #[source]
-        source: object_store::Error,
-    },
-    /// The disk failed.
-    #[error("the disk failed to {doing}")]
-    Disk {
-        /// What was being done, to follow "failed to".
-        doing: &'static str,
-        /// Its error.
-        #[source]
-        source: io::Error,
-    },
-}
-
-enum Source {
-    File(Arc<File>),
-    Stream { pieces: BoxStream<'static, object_store::Result<Bytes>>, rest: Bytes },
+    line: Line,
+    /// Only of the remote form.
+    multipart: Option<Multipart>,
 }
 
 impl Depot {
@@ -92,28 +58,45 @@ impl Depot {
         let files = LocalFileSystem::new_with_prefix(root)
             .map_err(|source| DepotError::Objects { doing: "open the folder of blobs", source })?;
         // Its puts and renames then sync the file, both folders, and any folder they create.
-        Ok(Self { objects: Arc::new(files.with_fsync(true)) })
+        let objects = Arc::new(files.with_fsync(true));
+        Ok(Self { objects, line: Line::Folder, multipart: None })
     }
 
-    /// Moves the staged file into the depot. Durable on return. Doing it again is fine.
+    /// Keeps blobs in a store on another machine, where a small request may take `deadline`.
+    pub(crate) fn remote<S: ObjectStore + MultipartStore>(
+        store: Arc<S>,
+        deadline: Duration,
+    ) -> Self {
+        let line = Line::Remote(deadline);
+        let multipart = Some(Multipart { store: store.clone(), line });
+        Self { objects: store, line, multipart }
+    }
+
+    /// The way for large objects into a remote store; `None` for the local form.
+    #[must_use]
+    pub const fn multipart(&self) -> Option<&Multipart> {
+        self.multipart.as_ref()
+    }
+
+    /// Moves the staged file into the depot of the local form. Durable on return. Doing it again is
+    /// fine.
     ///
     /// # Errors
     /// [`DepotError::Missing`] if the blob is neither staged nor here.
     pub async fn publish(&self, blob: BlobId) -> Result<(), DepotError> {
         let staged = ObjectPath::from_iter([staging::FOLDER.to_owned(), blob.to_string()]);
         let published = path(blob, Variant::Original);
-        match self.objects.rename(&staged, &published).await {
-            Err(object_store::Error::NotFound { .. }) => {
-                match self.size(blob, Variant::Original).await? {
-                    Some(_) => Ok(()),
-                    None => Err(DepotError::Missing(staged)),
-                }
-            }
-            other => other.map_err(failed("publish a blob", &published)),
+        let renamed = self.objects.rename(&staged, &published);
+        match self.line.ask(Operation::Publish, &published, renamed).await {
+            Err(DepotError::Missing(_)) => match self.size(blob, Variant::Original).await? {
+                Some(_) => Ok(()),
+                None => Err(DepotError::Missing(staged)),
+            },
+            other => other,
         }
     }
 
-    /// Stores a small object whole. Durable on return.
+    /// Stores a small object whole. Durable on return. Doing it again replaces it.
     ///
     /// # Errors
     /// If the object store does not take it.
@@ -124,8 +107,8 @@ impl Depot {
         bytes: Bytes,
     ) -> Result<(), DepotError> {
         let path = path(blob, variant);
-        let put = self.objects.put(&path, bytes.into()).await;
-        put.map(|_| ()).map_err(failed("store an object", &path))
+        let put = self.objects.put(&path, bytes.into());
+        self.line.ask(Operation::Put, &path, put).await.map(|_| ())
     }
 
     /// Bytes in the object, or `None` if there is none.
@@ -134,39 +117,11 @@ impl Depot {
     /// If the object store cannot be asked.
     pub async fn size(&self, blob: BlobId, variant: Variant) -> Result<Option<u64>, DepotError> {
         let path = path(blob, variant);
-        match self.objects.head(&path).await {
+        match self.line.ask(Operation::Look, &path, self.objects.head(&path)).await {
             Ok(meta) => Ok(Some(meta.size)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(failed("look for an object", &path)(error)),
+            Err(DepotError::Missing(_)) => Ok(None),
+            Err(error) => Err(error),
         }
-    }
-
-    /// Opens a range of the object, which must not be empty and must lie within it.
-    ///
-    /// # Errors
-    /// [`DepotError::Missing`] if there is no such object.
-    pub async fn read(
-        &self,
-        blob: BlobId,
-        variant: Variant,
-        range: Range<u64>,
-    ) -> Result<Reader, DepotError> {
-        let path = path(blob, variant);
-        let options = GetOptions::new().with_range(Some(range));
-        let opened = self.objects.get_opts(&path, options).await;
-        let opened = opened.map_err(failed("open an object", &path))?;
-        let range = opened.range.clone();
-        let source = match opened.payload {
-            // Its own stream would read 8 KiB at a time, each on a blocking thread.
-            GetResultPayload::File(mut file, _) => Source::File(Arc::new(
-                blocking("seek in a blob", move || {
-                    file.seek(SeekFrom::Start(range.start)).map(|_| file)
-                })
-                .await?,
-            )),
-            GetResultPayload::Stream(pieces) => Source::Stream { pieces, rest: Bytes::new() },
-        };
-        Ok(Reader { source, left: opened.range.end - opened.range.start })
     }
 
     /// Deletes the object, if there is one.
@@ -175,82 +130,35 @@ impl Depot {
     /// If it is there and stays.
     pub async fn delete(&self, blob: BlobId, variant: Variant) -> Result<(), DepotError> {
         let path = path(blob, variant);
-        match self.objects.delete(&path).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(failed("delete an object", &path)(error)),
+        match self.line.ask(Operation::Delete, &path, self.objects.delete(&path)).await {
+            Err(DepotError::Missing(_)) => Ok(()),
+            other => other,
         }
     }
 
-    /// Begins to list the objects of one kind, in no particular order.
-    #[must_use]
-    pub fn list(&self, variant: Variant) -> Listing {
-        Listing(self.objects.list(Some(&ObjectPath::from(folder(variant)))))
-    }
-}
-
-impl Reader {
-    /// Bytes that are still to come.
-    #[must_use]
-    pub const fn left(&self) -> u64 {
-        self.left
-    }
-
-    /// The next bytes, at most [`PIECE_BYTES_MAX`], or `None` after the last.
+    /// Whether the object store answers: asks for an object that nobody has.
     ///
     /// # Errors
-    /// If they cannot be read, or the object is shorter than it was when it was opened.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, DepotError> {
-        if self.left == 0 {
-            return Ok(None);
-        }
-        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(PIECE_BYTES_MAX);
-        let piece = match &mut self.source {
-            Source::File(file) => {
-                let file = Arc::clone(file);
-                blocking("read a blob", move || {
-                    let mut piece = Vec::with_capacity(wanted);
-                    file.as_ref().take(wanted as u64).read_to_end(&mut piece)?;
-                    Ok(Bytes::from(piece))
-                })
-                .await?
-            }
-            Source::Stream { pieces, rest } => {
-                if rest.is_empty() {
-                    let next = pieces.try_next().await;
-                    let next =
-                        next.map_err(|source| DepotError::Objects { doing: "read a blob", source });
-                    *rest = next?.unwrap_or_default();
-                }
-                rest.split_to(rest.len().min(wanted))
-            }
-        };
-        if piece.is_empty() {
-            let source = io::ErrorKind::UnexpectedEof.into();
-            return Err(DepotError::Disk { doing: "read a blob", source });
-        }
-        self.left -= piece.len() as u64;
-        Ok(Some(piece))
+    /// If it does not.
+    pub async fn reach(&self) -> Result<(), DepotError> {
+        self.size(BlobId([0; 16]), Variant::Original).await.map(|_| ())
     }
-}
 
-impl Listing {
-    /// The next objects, at most `limit`; fewer only at the end. Objects whose name is no blob id
-    /// are somebody else's and left out.
+    /// Whether the object store does all that it is needed for: puts an object under a name that
+    /// the caller drew for this, looks for it, lists it and deletes it. For operators.
     ///
     /// # Errors
-    /// If the object store cannot be read on.
-    pub async fn next_page(&mut self, limit: usize) -> Result<Vec<Found>, DepotError> {
-        let mut page = Vec::new();
-        while page.len() < limit {
-            let Some(object) = self.0.next().await else { break };
-            let object =
-                object.map_err(|source| DepotError::Objects { doing: "list objects", source })?;
-            let blob = object.location.filename().and_then(|name| name.parse().ok());
-            let Some(blob) = blob else { continue };
-            let changed = u64::try_from(object.last_modified.timestamp_millis()).unwrap_or(0);
-            page.push(Found { blob, changed: Timestamp(changed) });
+    /// The first that it does not do.
+    pub async fn check(&self, name: BlobId) -> Result<(), DepotError> {
+        let variant = Variant::Thumbnail;
+        self.put(name, variant, Bytes::from_static(b"skein")).await?;
+        let found = self.size(name, variant).await;
+        let listed = self.list(variant).next_page(1).await;
+        self.delete(name, variant).await?;
+        if found?.is_none() {
+            return Err(DepotError::Missing(path(name, variant)));
         }
-        Ok(page)
+        listed.map(|_| ())
     }
 }
 
@@ -261,32 +169,15 @@ const fn folder(variant: Variant) -> &'static str {
     }
 }
 
-fn path(blob: BlobId, variant: Variant) -> ObjectPath {
+pub(crate) fn path(blob: BlobId, variant: Variant) -> ObjectPath {
     let name = blob.to_string();
     ObjectPath::from_iter([folder(variant), &name[..2], &name])
 }
 
-fn failed(
-    doing: &'static str,
-    path: &ObjectPath,
-) -> impl FnOnce(object_store::Error) -> DepotError {
-    let path = path.clone();
-    move |source| match source {
-        object_store::Error::NotFound { .. } => DepotError::Missing(path),
-        source => DepotError::Objects { doing, source },
-    }
-}
-
-async fn blocking<T: Send + 'static>(
-    doing: &'static str,
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, DepotError> {
-    let done = task::spawn_blocking(work).await.unwrap_or_else(|error| Err(error.into()));
-    done.map_err(|source| DepotError::Disk { doing, source })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use object_store::memory::InMemory;
 
     use super::*;
@@ -323,9 +214,10 @@ mod tests {
     async fn reads_ranges_from_files_and_from_streams() {
         let root = tempfile::tempdir().unwrap();
         let bytes: Vec<u8> = (0..700_000u32).map(|i| (i % 251) as u8).collect();
-        for depot in
-            [Depot::local(root.path()).unwrap(), Depot { objects: Arc::new(InMemory::new()) }]
-        {
+        let remote = Depot::remote(Arc::new(InMemory::new()), Duration::from_secs(10));
+        for depot in [Depot::local(root.path()).unwrap(), remote] {
+            depot.check(BlobId([9; 16])).await.unwrap();
+            depot.reach().await.unwrap();
             depot.put(BLOB, ORIGINAL, bytes.clone().into()).await.unwrap();
             assert_eq!(depot.size(BLOB, ORIGINAL).await.unwrap(), Some(700_000));
             assert_eq!(depot.size(BLOB, Variant::Thumbnail).await.unwrap(), None);

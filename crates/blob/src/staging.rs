@@ -17,7 +17,7 @@ use skein_core::{id::BlobId, time::Timestamp};
 /// The folder's name under the root of the depot, so that publishing is a rename within it.
 pub(crate) const FOLDER: &str = "staging";
 /// Bytes that [`StagedFile::replay`] hands on at a time.
-const REPLAY_BYTES: usize = 256 * 1024;
+pub(crate) const REPLAY_BYTES: usize = 256 * 1024;
 
 /// The folder of uploads under way.
 #[derive(Debug, Clone)]
@@ -110,7 +110,7 @@ impl Staging {
     /// # Errors
     /// If it cannot be read.
     pub fn list(&self) -> io::Result<Listing> {
-        fs::read_dir(&self.folder).map(Listing)
+        list(&self.folder)
     }
 
     fn path(&self, blob: BlobId) -> PathBuf {
@@ -130,21 +130,9 @@ impl StagedFile {
     /// # Errors
     /// If the disk does not take them. Then the end of the file is unknown: reopen it.
     pub fn append(&mut self, chunks: &[Bytes]) -> io::Result<()> {
-        let mut slices: Vec<IoSlice<'_>> =
-            chunks.iter().filter(|chunk| !chunk.is_empty()).map(|c| IoSlice::new(c)).collect();
-        let mut rest = slices.as_mut_slice();
-        while !rest.is_empty() {
-            match self.file.write_vectored(rest) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    self.length += written as u64;
-                    IoSlice::advance_slices(&mut rest, written);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.file.sync_data()
+        append_durably(&mut self.file, chunks)?;
+        self.length += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+        Ok(())
     }
 
     /// Hands the bytes from `offset` to the end to `take`, a piece at a time.
@@ -205,8 +193,29 @@ impl Listing {
     }
 }
 
+/// Begins to list a folder of files or folders that are named after blobs.
+pub(crate) fn list(folder: &Path) -> io::Result<Listing> {
+    fs::read_dir(folder).map(Listing)
+}
+
+/// Writes the chunks where the file is positioned, and returns once they are on the disk.
+pub(crate) fn append_durably(file: &mut File, chunks: &[Bytes]) -> io::Result<()> {
+    let mut slices: Vec<IoSlice<'_>> =
+        chunks.iter().filter(|chunk| !chunk.is_empty()).map(|c| IoSlice::new(c)).collect();
+    let mut rest = slices.as_mut_slice();
+    while !rest.is_empty() {
+        match file.write_vectored(rest) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut rest, written),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    file.sync_data()
+}
+
 /// Makes the names in a folder durable.
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 

@@ -126,6 +126,17 @@ impl TreeHasher {
         saved
     }
 
+    /// The state over all bytes so far, which must be whole parts, for a file of which at least one
+    /// more byte is known to follow. [`save`](Self::save) would leave the last part out.
+    #[must_use]
+    pub fn save_before_more(&self) -> Vec<u8> {
+        let mut closed = self.clone();
+        if closed.part.count() == PART_BYTES {
+            closed.close_part();
+        }
+        closed.save()
+    }
+
     /// The hash of all bytes so far: what [`blake3::hash`] answers for them. After a
     /// [`restore`](Self::restore) whose missing bytes never came, a value that no file has.
     #[must_use]
@@ -255,6 +266,21 @@ mod tests {
                 hasher.update_all(&pieces);
             }
             assert_eq!(hasher.finalize(), *blake3::hash(&bytes).as_bytes(), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn whole_parts_with_more_to_come_are_saved_whole() {
+        let bytes = content(4 * PART + 10);
+        for parts in 1..=4 {
+            let mut hasher = TreeHasher::new();
+            hasher.update(&bytes[..parts * PART]);
+            let (mut restored, covered) = TreeHasher::restore(&hasher.save_before_more()).unwrap();
+            assert_eq!(covered, parts as u64 * PART_BYTES);
+            restored.update(&bytes[parts * PART..]);
+            assert_eq!(restored.finalize(), *blake3::hash(&bytes).as_bytes());
+            hasher.update(&bytes[parts * PART..]);
+            assert_eq!(hasher.finalize(), restored.finalize());
         }
     }
 
