@@ -14,6 +14,7 @@
 
 pub mod binaries;
 pub mod cli;
+pub mod disk;
 pub mod folder;
 pub mod gate;
 pub mod memory;
