@@ -24,7 +24,7 @@ check:
 # The tests start the real binaries, so those are built first.
 test: tools check
 	$(CARGO) build --locked --workspace --bins
-	AIOSMTPD_PYTHON=$(CURDIR)/$(TOOLS)/python/bin/python $(CARGO) test --locked --workspace
+	$(CARGO) test --locked --workspace
 	target/debug/skein-bench smoke
 	fuzz/run-short.sh $(FUZZ_SECONDS)
 

@@ -1,70 +1,82 @@
-//! A real SMTP server: aiosmtpd, run by the Python that the test command has prepared.
+//! A real SMTP server: aiosmtpd, in the Python that `make tools` has prepared.
 
 use std::{
-    env,
-    io::{BufRead, BufReader},
+    cell::Cell,
+    ffi::OsString,
+    fs,
+    net::TcpStream,
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
-    sync::mpsc,
-    thread,
 };
 
-use serde_json::Value;
+use crate::{
+    folder, port,
+    process::{Process, Program, patiently},
+    tools,
+};
 
-use crate::PATIENCE;
-
-/// The variable that names the Python with aiosmtpd; `make test` sets it.
-const PYTHON_VARIABLE: &str = "AIOSMTPD_PYTHON";
-/// Mails that a test may leave unread.
-const MAILS_MAX: usize = 1000;
+/// Headers with which the server says whom a mail is from and for, whatever its own headers say.
+const ENVELOPE_FROM: &str = "X-Envelope-From: ";
+const ENVELOPE_TO: &str = "X-Envelope-To: ";
 
 /// A running SMTP server. It ends when dropped.
+#[derive(Debug)]
 pub struct SmtpServer {
-    child: Child,
-    _stdin: ChildStdin,
+    process: Process,
     port: u16,
-    mails: mpsc::Receiver<Value>,
+    inbox: PathBuf,
+    /// How many mails were read.
+    read: Cell<u32>,
+}
+
+/// A mail as the server took it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mail {
+    /// Whom the sender says it is from.
+    pub from: String,
+    /// Whom it is for.
+    pub to: Vec<String>,
+    /// Headers and text.
+    pub data: String,
 }
 
 impl SmtpServer {
-    /// Starts the server in `script` on a free port.
+    /// Starts a server that takes any mail, on a free port of 127.0.0.1.
     #[must_use]
-    pub fn start(script: &Path) -> Self {
-        Self::run(Command::new(python()).arg(script))
+    pub fn start() -> Self {
+        Self::run(&folder::new("smtp"), &[])
     }
 
-    /// Starts the server in `script` on a free port. It shows this certificate, and takes mail only
-    /// after STARTTLS and a login with this name and password.
+    /// Starts a server that shows this certificate, and takes mail only after STARTTLS and a login
+    /// with this name and password.
     #[must_use]
-    pub fn with_login(script: &Path, certificate: &Path, key: &Path, login: (&str, &str)) -> Self {
-        let mut command = Command::new(python());
-        Self::run(command.arg(script).arg(certificate).arg(key).args([login.0, login.1]))
+    pub fn with_login(certificate: &Path, key: &Path, login: (&str, &str)) -> Self {
+        Self::with_login_in(&folder::new("smtp"), certificate, key, login)
     }
 
-    fn run(command: &mut Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot run {}: {error}", python().display()));
-        let stdin = child.stdin.take().expect("piped");
-        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let port = lines.next().and_then(|line| line.ok()?.parse().ok()).unwrap_or_else(|| {
-            panic!(
-                "{} has no aiosmtpd: run `make tools`, or name one that has with {PYTHON_VARIABLE}",
-                python().display()
-            )
-        });
-        let (sender, mails) = mpsc::sync_channel(MAILS_MAX);
-        thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                let mail = serde_json::from_str(&line).expect("the script prints JSON");
-                if sender.send(mail).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { child, _stdin: stdin, port, mails }
+    /// As [`with_login`](Self::with_login), with the inbox in a folder that outlives it.
+    #[must_use]
+    pub fn with_login_in(
+        folder: &Path,
+        certificate: &Path,
+        key: &Path,
+        login: (&str, &str),
+    ) -> Self {
+        let protection =
+            [certificate.into(), key.into(), OsString::from(login.0), OsString::from(login.1)];
+        Self::run(folder, &protection)
+    }
+
+    fn run(folder: &Path, protection: &[OsString]) -> Self {
+        let inbox = folder.join("inbox");
+        fs::create_dir_all(&inbox).expect("the folder is ours");
+        let port = port::free();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/smtp_server.py");
+        let mut process = Program::new(tools::python_program("python"), folder.join("log"))
+            .args([script.into_os_string(), port.to_string().into(), inbox.clone().into()])
+            .args(protection)
+            .start();
+        process.until("it listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Self { process, port, inbox, read: Cell::new(0) }
     }
 
     /// The port on 127.0.0.1.
@@ -73,20 +85,40 @@ impl SmtpServer {
         self.port
     }
 
-    /// The next mail: an object with `from`, `to` and `data`.
+    /// The folder with the mails, a file each.
     #[must_use]
-    pub fn mail(&self) -> Value {
-        self.mails.recv_timeout(PATIENCE).expect("a mail in time")
+    pub fn inbox(&self) -> &Path {
+        &self.inbox
+    }
+
+    /// The next mail, once it is there.
+    #[must_use]
+    pub fn mail(&self) -> Mail {
+        let number = self.read.get() + 1;
+        let path = self.inbox.join(format!("{number:06}.eml"));
+        patiently("a mail is there", || path.is_file());
+        self.read.set(number);
+        let text = fs::read_to_string(&path).expect("a mail is text");
+        parse(&text).unwrap_or_else(|| panic!("the script writes the envelope first: {text}"))
+    }
+
+    /// Ends it at once; mails that it took stay.
+    pub fn stop(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again on the same port, after it was stopped. Its inbox begins anew.
+    pub fn resume(&mut self) {
+        self.process.restart();
+        let port = self.port;
+        self.process.until("it listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        self.read.set(0);
     }
 }
 
-fn python() -> PathBuf {
-    env::var_os(PYTHON_VARIABLE).map_or_else(|| "python3".into(), PathBuf::from)
-}
-
-impl Drop for SmtpServer {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
+fn parse(text: &str) -> Option<Mail> {
+    let (from, rest) = text.strip_prefix(ENVELOPE_FROM)?.split_once("\r\n")?;
+    let (to, data) = rest.strip_prefix(ENVELOPE_TO)?.split_once("\r\n")?;
+    let to = to.split(", ").map(str::to_owned).collect();
+    Some(Mail { from: from.to_owned(), to, data: data.to_owned() })
 }
