@@ -30,7 +30,7 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Progress {
     /// What is being done.
     pub phase: Phase,
-    /// Bytes that this phase has behind it. While sending: what the server has durably.
+    /// Bytes that this phase has behind it. While sending: what the server has taken in.
     pub done: u64,
     /// Bytes in the whole file, once known.
     pub total: Option<u64>,

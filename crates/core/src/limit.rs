@@ -35,8 +35,8 @@ pub const PENDING_REQUESTS_MAX: usize = 500;
 pub const CURSORS_MAX: usize = CONTACTS_MAX + 1;
 /// Appends that a client sends ahead of their acknowledgements.
 pub const APPENDS_IN_FLIGHT_MAX: usize = 64;
-/// Bytes that a client uploads ahead of the durable offset, hence the most that an interruption
-/// of either side makes it send again.
+/// Bytes that a client uploads ahead of what the server has taken in, hence the most that an
+/// interruption of its network makes it send again, and that waits in a server's memory.
 pub const UPLOAD_AHEAD_BYTES_MAX: u64 = 2 * 1024 * 1024;
 /// Pixels on the longer edge of a thumbnail.
 pub const THUMBNAIL_EDGE_PX: u32 = 320;

@@ -82,16 +82,16 @@ pub async fn open_upload(
     (sender, receiver, first)
 }
 
-/// Uploads a file from its first byte, never further ahead of the durable offset than a client may
-/// be. Gives the blob.
+/// Uploads a file from its first byte, never further ahead of the server than a client may be. Gives
+/// the blob.
 pub async fn upload(session: &RawSession, file: &Synthetic) -> Bytes {
     let (mut sender, mut receiver, first) = open_upload(session, file.open(random_id())).await;
     let upload_status::Kind::Ready(ready) = first else { panic!("{first:?}") };
     let mut sent = ready.received;
-    let mut durable = ready.durable;
+    let mut received = ready.received;
     sender.frame(&pb::UploadBegin { offset: sent }).await.expect("the stream goes on");
     loop {
-        let room = (durable + UPLOAD_AHEAD_BYTES_MAX).saturating_sub(sent);
+        let room = (received + UPLOAD_AHEAD_BYTES_MAX).saturating_sub(sent);
         if sent == file.size {
             sender.finish();
         } else if room > 0 {
@@ -101,7 +101,7 @@ pub async fn upload(session: &RawSession, file: &Synthetic) -> Bytes {
             continue;
         }
         match status(&mut receiver).await {
-            upload_status::Kind::Progress(progress) => durable = progress.durable,
+            upload_status::Kind::Progress(progress) => received = progress.received,
             upload_status::Kind::Complete(complete) => return complete.blob,
             other => panic!("{other:?}"),
         }

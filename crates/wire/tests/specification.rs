@@ -68,7 +68,7 @@ fn every_limit_has_its_row() {
         ("requests that wait for one account's answer", limit::PENDING_REQUESTS_MAX as u64),
         ("cursors of a hello", limit::CURSORS_MAX as u64),
         ("appends without a reply", limit::APPENDS_IN_FLIGHT_MAX as u64),
-        ("bytes of an upload ahead of durable", limit::UPLOAD_AHEAD_BYTES_MAX),
+        ("bytes of an upload ahead of received", limit::UPLOAD_AHEAD_BYTES_MAX),
         ("pixels of a thumbnail's longer edge", u64::from(limit::THUMBNAIL_EDGE_PX)),
     ];
     let rows = table("Limits");

@@ -133,14 +133,14 @@ impl Client {
         let upload = Mutex::new(Upload::new(source.size));
         let mut patience = Patience::default();
         loop {
-            let before = lock(&upload).offsets().durable;
+            let before = lock(&upload).offsets().received;
             let stop = match self.try_upload(source, record, &upload, reporter).await {
                 Ok(complete) => return Ok(complete),
                 Err(stop) => stop,
             };
-            let durable = lock(&upload).offsets().durable;
-            let delay = stop.next_try(&mut patience, durable > before)?;
-            reporter.report(Phase::Waiting, durable);
+            let received = lock(&upload).offsets().received;
+            let delay = stop.next_try(&mut patience, received > before)?;
+            reporter.report(Phase::Waiting, received);
             tokio::time::sleep(delay).await;
         }
     }
@@ -214,7 +214,7 @@ impl Flow<'_> {
                     if let Err(bad) = accepted {
                         return Ok(Said::Over(Err(Error::BadAnswer(bad.to_string()))));
                     }
-                    self.reporter.begin(Phase::Opened, offsets.durable);
+                    self.reporter.begin(Phase::Opened, offsets.received);
                     return Ok(Said::Ready);
                 }
                 Some(Kind::Progress(progress)) => {
@@ -224,7 +224,7 @@ impl Flow<'_> {
                     if let Err(bad) = accepted {
                         return Ok(Said::Over(Err(Error::BadAnswer(bad.to_string()))));
                     }
-                    self.reporter.report(Phase::Sending, offsets.durable);
+                    self.reporter.report(Phase::Sending, offsets.received);
                     self.moved.notify_one();
                 }
                 Some(Kind::Complete(complete)) => {
@@ -243,7 +243,7 @@ impl Flow<'_> {
         }
     }
 
-    /// Sends from `offset` on, as fast as the server makes it durable. Answers only what is wrong
+    /// Sends from `offset` on, as fast as the server takes it in. Answers only what is wrong
     /// with the file: what is wrong with the stream, the listening side learns with its reason.
     async fn send(&self, sender: &mut Sender, source: &Source, offset: u64) -> Error {
         let path = &source.path;

@@ -26,9 +26,11 @@ pub struct UploadSpec {
 /// How far an upload has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Offsets {
-    /// Bytes that the server has taken in: lost if its machine loses power now.
+    /// Bytes that the server has taken in: where the next one goes. They survive what happens to the
+    /// client, and may be lost with the server.
     pub received: u64,
-    /// Bytes that survive `kill -9` and a loss of power. Never more than `received`.
+    /// Bytes that survive `kill -9` of the server and a loss of its power; in a cluster, the loss of
+    /// its machine. Never more than `received`.
     pub durable: u64,
 }
 
@@ -118,11 +120,11 @@ pub enum OpenUpload {
 /// Takes the bytes of one upload, in order. Dropping it leaves the upload open to be resumed.
 #[async_trait]
 pub trait UploadSink: Send {
-    /// Takes the next bytes and makes them durable, together with their hash state.
+    /// Takes the next bytes. They are durable once the offsets say so.
     ///
     /// # Errors
     /// `beyond_size` if the file would get larger than announced, `superseded` if the upload was
-    /// opened again, `internal` if the bytes cannot be stored.
+    /// opened again, `unavailable` or `internal` if the bytes cannot be stored: open it again.
     async fn write(&mut self, chunks: Vec<Bytes>) -> Result<Offsets, Refusal>;
 
     /// All bytes have been written: checks the hash and makes the blob visible.

@@ -83,7 +83,9 @@ impl Upload {
     /// The next bytes to send now, at most `piece` of them; `None` if it is time to wait for the
     /// server, or all are sent.
     pub fn poll_send(&mut self, piece: u64) -> Option<Range<u64>> {
-        let ahead_end = self.offsets.durable.saturating_add(UPLOAD_AHEAD_BYTES_MAX);
+        // Not ahead of what is durable: that may follow in large steps, and the server itself stops
+        // taking in where it falls too far behind.
+        let ahead_end = self.offsets.received.saturating_add(UPLOAD_AHEAD_BYTES_MAX);
         let end = self.sent.saturating_add(piece).min(ahead_end).min(self.size);
         if end <= self.sent {
             return None;
@@ -121,9 +123,23 @@ mod tests {
         assert_eq!(upload.poll_send(MIB), Some(0..MIB));
         assert_eq!(upload.poll_send(4 * MIB), Some(MIB..2 * MIB));
         assert_eq!(upload.poll_send(MIB), None);
-        assert_eq!(upload.handle_progress(at(2 * MIB, 1)), Ok(()));
+        assert_eq!(upload.handle_progress(at(1, 0)), Ok(()));
         assert_eq!(upload.poll_send(MIB), Some(2 * MIB..2 * MIB + 1));
         assert_eq!(upload.poll_send(MIB), None);
+    }
+
+    #[test]
+    fn does_not_wait_for_bytes_to_be_durable() {
+        let mut upload = Upload::new(10 * MIB);
+        assert_eq!(upload.handle_ready(at(0, 0)), Ok(0));
+        for received in 1..=10 {
+            assert_eq!(upload.poll_send(MIB), Some((received - 1) * MIB..received * MIB));
+            assert_eq!(upload.handle_progress(at(received * MIB, 0)), Ok(()));
+        }
+        assert!(upload.is_sent());
+        // The server's machine is gone, and with it all that was not durable.
+        assert_eq!(upload.handle_ready(at(8 * MIB, 8 * MIB)), Ok(8 * MIB));
+        assert_eq!(upload.poll_send(MIB), Some(8 * MIB..9 * MIB));
     }
 
     #[test]
