@@ -1,7 +1,9 @@
 //! What can go wrong inside a transaction. `?` turns both a refusal and a database error into a
 //! [`Fault`]; what was being done is added once, where the transaction is run.
 
+use rusqlite::ErrorCode;
 use skein_core::refusal::Refusal;
+use thiserror::Error;
 
 use crate::StoreError;
 
@@ -18,7 +20,13 @@ impl Fault {
     pub(super) fn while_doing(self, doing: &'static str) -> StoreError {
         match self {
             Self::Refused(refusal) => StoreError::Refused(refusal),
-            Self::Database(error) => StoreError::Failed { doing, source: Box::new(error) },
+            Self::Database(error) => match Obstacle::of(&error) {
+                Some(obstacle) => {
+                    let source = Box::new(Away { obstacle, error });
+                    StoreError::Unavailable { doing, source }
+                }
+                None => StoreError::Failed { doing, source: Box::new(error) },
+            },
         }
     }
 }
@@ -33,4 +41,36 @@ impl From<rusqlite::Error> for Fault {
     fn from(error: rusqlite::Error) -> Self {
         Self::Database(error)
     }
+}
+
+/// What is in the way of the database from outside and may go away by itself, so that the same
+/// operation can be done later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(super) enum Obstacle {
+    #[error("the disk is full")]
+    DiskFull,
+    #[error("the disk fails")]
+    DiskFails,
+    #[error("another process holds the database")]
+    Locked,
+}
+
+impl Obstacle {
+    /// The obstacle that an error tells of, if it is one.
+    pub(super) fn of(error: &rusqlite::Error) -> Option<Self> {
+        match error.sqlite_error_code()? {
+            ErrorCode::DiskFull => Some(Self::DiskFull),
+            ErrorCode::SystemIoFailure => Some(Self::DiskFails),
+            ErrorCode::DatabaseBusy => Some(Self::Locked),
+            _ => None,
+        }
+    }
+}
+
+/// An obstacle with what SQLite says about it.
+#[derive(Debug, Error)]
+#[error("{obstacle} ({error})")]
+struct Away {
+    obstacle: Obstacle,
+    error: rusqlite::Error,
 }

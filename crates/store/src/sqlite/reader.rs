@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
 use tokio::{sync::Semaphore, task};
+use tracing::Span;
 
 use super::{failed, fault::Fault};
 use crate::StoreError;
@@ -36,7 +37,9 @@ impl Readers {
             .await
             .map_err(|error| failed("reach its readers", error))?;
         let idle = Arc::clone(&self.idle);
+        let span = Span::current();
         let blocking = task::spawn_blocking(move || {
+            let _in_span = span.enter();
             // The connection goes back before the permit, also when `work` panics.
             let _permit = permit;
             let borrowed = Borrowed::take(idle);

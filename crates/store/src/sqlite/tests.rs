@@ -1,5 +1,7 @@
 //! The contract suite on SQLite, and what only this implementation promises.
 
+mod full_disk;
+
 use std::{
     path::Path,
     sync::{Arc, mpsc},

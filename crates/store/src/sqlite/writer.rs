@@ -19,8 +19,12 @@ use tokio::{
     sync::{mpsc, oneshot},
     task,
 };
+use tracing::Span;
 
-use super::{failed, fault::Fault};
+use super::{
+    failed,
+    fault::{Fault, Obstacle},
+};
 use crate::StoreError;
 
 /// Jobs in one transaction at most. Beyond a few hundred, the cost of the sync no longer shows,
@@ -54,7 +58,8 @@ impl Writer {
         F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let job = Pending { doing, work: Some(work), result: None, answer };
+        let span = Span::current();
+        let job = Pending { doing, work: Some(work), result: None, span, answer };
         let queue = self.queue.as_ref().ok_or_else(|| failed(doing, WriteFailed::Closed))?;
         queue
             .send(Message::Job(Box::new(job)))
@@ -104,12 +109,34 @@ enum WriteFailed {
     Batch(String),
 }
 
-/// Why a whole batch was given up, to follow "the batch was not committed".
-struct Broken(String);
+/// Why a whole batch was given up.
+struct Broken {
+    /// To follow "the batch was not committed".
+    cause: String,
+    /// What may go away by itself.
+    obstacle: Option<Obstacle>,
+}
+
+impl Broken {
+    fn because(cause: &str) -> Self {
+        Self { cause: cause.into(), obstacle: None }
+    }
+
+    /// The answer for a caller whose job was in the batch.
+    fn answer(&self, doing: &'static str) -> StoreError {
+        let source = Box::new(WriteFailed::Batch(self.cause.clone()));
+        match self.obstacle {
+            Some(_) => StoreError::Unavailable { doing, source },
+            None => StoreError::Failed { doing, source },
+        }
+    }
+}
 
 impl From<rusqlite::Error> for Broken {
     fn from(error: rusqlite::Error) -> Self {
-        Self(error.to_string())
+        let obstacle = Obstacle::of(&error);
+        let cause = obstacle.map_or_else(|| error.to_string(), |it| format!("{it} ({error})"));
+        Self { cause, obstacle }
     }
 }
 
@@ -125,13 +152,15 @@ trait Job: Send {
     fn run(&mut self, connection: &Connection) -> Result<(), Broken>;
 
     /// Tells the caller the result, or why the batch is not durable.
-    fn answer(self: Box<Self>, failure: Option<&str>);
+    fn answer(self: Box<Self>, failure: Option<&Broken>);
 }
 
 struct Pending<T, F> {
     doing: &'static str,
     work: Option<F>,
     result: Option<Result<T, Fault>>,
+    /// The caller's, so that what is logged meanwhile has the id of its request.
+    span: Span,
     answer: oneshot::Sender<Result<T, StoreError>>,
 }
 
@@ -141,19 +170,18 @@ where
     F: FnOnce(&Connection) -> Result<T, Fault> + Send,
 {
     fn run(&mut self, connection: &Connection) -> Result<(), Broken> {
+        let _in_span = self.span.enter();
         if let Some(work) = self.work.take() {
             self.result = Some(in_savepoint(connection, work)?);
         }
         Ok(())
     }
 
-    fn answer(self: Box<Self>, failure: Option<&str>) {
+    fn answer(self: Box<Self>, failure: Option<&Broken>) {
         let answer = match (self.result, failure) {
+            (_, Some(broken)) => Err(broken.answer(self.doing)),
             (Some(result), None) => result.map_err(|fault| fault.while_doing(self.doing)),
-            (_, cause) => {
-                let cause = cause.unwrap_or("it was not run").into();
-                Err(failed(self.doing, WriteFailed::Batch(cause)))
-            }
+            (None, None) => Err(Broken::because("it was not run").answer(self.doing)),
         };
         // The caller may have gone away: then nobody waits for the answer.
         self.answer.send(answer).ok();
@@ -170,7 +198,7 @@ fn in_savepoint<T>(
         // After an error such as a full disk SQLite may roll everything back by itself.
         return Err(match result {
             Err(Fault::Database(error)) => Broken::from(error),
-            _ => Broken("its transaction has ended early".into()),
+            _ => Broken::because("its transaction has ended early"),
         });
     }
     if result.is_err() {
@@ -183,6 +211,7 @@ fn in_savepoint<T>(
 fn write_until_closed(connection: &Connection, mut queue: mpsc::Receiver<Message>) {
     let mut messages = Vec::with_capacity(BATCH_JOBS_MAX);
     let mut jobs = Vec::with_capacity(BATCH_JOBS_MAX);
+    let mut obstacle = None;
     while queue.blocking_recv_many(&mut messages, BATCH_JOBS_MAX) > 0 {
         for message in messages.drain(..) {
             match message {
@@ -191,27 +220,52 @@ fn write_until_closed(connection: &Connection, mut queue: mpsc::Receiver<Message
                 Message::Close => queue.close(),
             }
         }
-        write_batch(connection, &mut jobs);
+        write_batch(connection, &mut jobs, &mut obstacle);
     }
     if let Err(error) = checkpoint(connection) {
         tracing::warn!(error.cause = %error, "the write-ahead log stays for the next start");
     }
 }
 
-fn write_batch(connection: &Connection, jobs: &mut Vec<Box<dyn Job>>) {
-    let failure = commit_all(connection, jobs).err().map(|Broken(cause)| cause);
-    if let Some(cause) = &failure {
-        tracing::error!(error.cause = cause, batch.jobs = jobs.len(), "a batch was not committed");
+fn write_batch(
+    connection: &Connection,
+    jobs: &mut Vec<Box<dyn Job>>,
+    obstacle: &mut Option<Obstacle>,
+) {
+    if jobs.is_empty() {
+        return;
     }
+    let failure = commit_all(connection, jobs).err();
+    tell(failure.as_ref(), jobs.len(), obstacle);
     for job in jobs.drain(..) {
-        job.answer(failure.as_deref());
+        job.answer(failure.as_ref());
+    }
+}
+
+/// Logs how a batch went. A full disk breaks batch after batch: it is told once, and once that it
+/// is over.
+fn tell(failure: Option<&Broken>, jobs: usize, obstacle: &mut Option<Obstacle>) {
+    match (failure, *obstacle) {
+        (None, None) => {}
+        (None, Some(former)) => {
+            tracing::info!(store.obstacle = %former, "the store writes again");
+            *obstacle = None;
+        }
+        (Some(Broken { obstacle: Some(new), .. }), Some(former)) if *new == former => {}
+        (Some(Broken { obstacle: Some(new), cause }), _) => {
+            tracing::error!(
+                error.cause = cause,
+                "the store cannot write: {new}; it reads on, and tries to write with each request"
+            );
+            *obstacle = Some(*new);
+        }
+        (Some(Broken { cause, .. }), _) => {
+            tracing::error!(error.cause = cause, batch.jobs = jobs, "a batch was not committed");
+        }
     }
 }
 
 fn commit_all(connection: &Connection, jobs: &mut [Box<dyn Job>]) -> Result<(), Broken> {
-    if jobs.is_empty() {
-        return Ok(());
-    }
     // A rollback that failed once must not be in the way of every later batch.
     roll_back(connection)?;
     execute(connection, "BEGIN IMMEDIATE")?;
@@ -236,7 +290,7 @@ fn roll_back(connection: &Connection) -> rusqlite::Result<()> {
 /// writing again; so it costs the batch, which is rolled back, and no more.
 fn run_caught(job: &mut dyn Job, connection: &Connection) -> Result<(), Broken> {
     panic::catch_unwind(AssertUnwindSafe(|| job.run(connection)))
-        .unwrap_or_else(|_| Err(Broken("one of its jobs has panicked".into())))
+        .unwrap_or_else(|_| Err(Broken::because("one of its jobs has panicked")))
 }
 
 /// Runs a statement without parameters; prepared once, because each job needs a few.
