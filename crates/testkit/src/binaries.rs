@@ -7,7 +7,7 @@ use std::{env, path::PathBuf};
 pub fn binary(name: &str) -> PathBuf {
     let mut folder = env::current_exe().expect("a process knows its file");
     folder.pop();
-    if folder.ends_with("deps") {
+    if folder.ends_with("deps") || folder.ends_with("examples") {
         folder.pop();
     }
     let path = folder.join(name);

@@ -1,7 +1,8 @@
 //! Real Skein services on free ports, for tests and benches.
 //!
 //! [`Server`](server::Server) is a `skeind` process with a data folder of its own that can be
-//! killed, restarted and terminated; [`Cli`](cli::Cli) runs the `skein` binary;
+//! killed, restarted and terminated; [`Cluster`](cluster::Cluster) is one process for each role, on
+//! the real parts; [`Cli`](cli::Cli) runs the `skein` binary;
 //! [`Postgres`](postgres::Postgres), [`Redis`](redis::Redis) and [`S3`](s3::S3) are the real servers
 //! that a cluster stands on, ended when the test process ends, in whatever way;
 //! [`RawSession`](raw::RawSession) speaks the wire directly, for what a well-behaved client would
@@ -14,6 +15,8 @@
 
 pub mod binaries;
 pub mod cli;
+pub mod clock;
+pub mod cluster;
 pub mod disk;
 pub mod folder;
 pub mod gate;

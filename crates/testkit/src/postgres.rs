@@ -107,6 +107,13 @@ impl Postgres {
         self.url(name)
     }
 
+    /// The names of all databases.
+    #[must_use]
+    pub fn databases(&self) -> Vec<String> {
+        let names = self.sql("postgres", "SELECT datname FROM pg_database");
+        names.lines().map(str::to_owned).collect()
+    }
+
     /// Makes an empty database that no other test has; gives its URL.
     pub fn fresh_database(&self) -> String {
         self.create_database(&format!("test_{:016x}", rand::random::<u64>()))
