@@ -1,0 +1,176 @@
+//! The serving end of uploads and downloads.
+//!
+//! The work is done as the transport asks for the next answer, in no task of its own: when the caller
+//! goes away, the stream is dropped, and with it the upload's sink.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{Stream, StreamExt, stream};
+use skein_core::{
+    port::resource::{DownloadSource, OpenUpload, Resource, UploadSink, Variant},
+    refusal::{Code, Refusal},
+};
+use skein_ops::lifecycle::Shutdown;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{Instrument, Span};
+
+use super::convert;
+use crate::{
+    call::{PIECE_BYTES_MAX, WRITE_BYTES_MAX},
+    pb::{self, download_answer, resource_server, upload_answer, upload_request::Kind},
+    refusal::{Malformed, to_status},
+};
+
+/// Serves a resource.
+pub(crate) struct Served {
+    pub(crate) resource: Arc<dyn Resource>,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// Answers of one stream.
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[async_trait]
+impl resource_server::Resource for Served {
+    type UploadStream = Answers<pb::UploadAnswer>;
+    type DownloadStream = Answers<pb::DownloadAnswer>;
+
+    async fn upload(
+        &self,
+        request: Request<Streaming<pb::UploadRequest>>,
+    ) -> Result<Response<Self::UploadStream>, Status> {
+        let mut requests = request.into_inner();
+        let first = requests.message().await?.and_then(|request| request.kind);
+        let Some(Kind::Open(open)) = first else { return Err(malformed("open")) };
+        let (account, spec) = convert::open_of(open).map_err(to_status)?;
+        let opened = self.resource.open_upload(account, spec).await.map_err(to_status)?;
+        let (first, sink) = match opened {
+            OpenUpload::Complete(info) => {
+                (upload_answer::Kind::Complete(convert::info_to(info)), None)
+            }
+            OpenUpload::Partial { blob, offsets, sink } => {
+                let opened = pb::UploadOpened {
+                    blob: convert::bytes(&blob.0),
+                    offsets: Some(convert::offsets_to(offsets)),
+                };
+                (upload_answer::Kind::Opened(opened), Some(sink))
+            }
+        };
+        let upload = sink.map(|sink| Upload { requests, sink, shutdown: self.shutdown.clone() });
+        let answers = stream::once(async { Ok(first) }).chain(in_steps(upload, Upload::step));
+        Ok(Response::new(Box::pin(answers.map(|answer: Result<_, Status>| {
+            answer.map(|kind| pb::UploadAnswer { kind: Some(kind) })
+        }))))
+    }
+
+    async fn download(
+        &self,
+        request: Request<pb::DownloadRequest>,
+    ) -> Result<Response<Self::DownloadStream>, Status> {
+        let asked = request.into_inner();
+        let blob = convert::blob(&asked.blob).map_err(|error| to_status(error.into()))?;
+        let variant = if asked.thumbnail { Variant::Thumbnail } else { Variant::Original };
+        let opened = self.resource.open_download(blob, variant, asked.offset, asked.length).await;
+        let opened = opened.map_err(to_status)?;
+        let first = download_answer::Kind::Opened(pb::DownloadOpened {
+            size: opened.size,
+            media_type: opened.media_type.as_str().to_owned(),
+            hash: opened.hash.map(|hash| convert::bytes(&hash)).unwrap_or_default(),
+            length: opened.length,
+        });
+        let pieces = in_steps(Some(opened.source), next_piece);
+        let answers = stream::once(async { Ok(first) }).chain(pieces);
+        Ok(Response::new(Box::pin(answers.map(|answer: Result<_, Status>| {
+            answer.map(|kind| pb::DownloadAnswer { kind: Some(kind) })
+        }))))
+    }
+}
+
+/// An upload that takes bytes.
+struct Upload {
+    requests: Streaming<pb::UploadRequest>,
+    sink: Box<dyn UploadSink>,
+    shutdown: Shutdown,
+}
+
+/// What a step gives: an answer, and the state for the next step if there is one.
+type Step<S, T> = Result<Option<(T, Option<S>)>, Status>;
+
+/// A stream of one answer a step, until there is no more state or a step fails. Every step is part
+/// of the span in which the call was taken in.
+fn in_steps<S, T, F, Fut>(state: Option<S>, step: F) -> impl Stream<Item = Result<T, Status>> + Send
+where
+    S: Send + 'static,
+    T: Send + 'static,
+    F: Fn(S) -> Fut + Send + 'static,
+    Fut: Future<Output = Step<S, T>> + Send + 'static,
+{
+    let span = Span::current();
+    stream::try_unfold(state, move |state| {
+        let step = state.map(&step);
+        let stepping = async {
+            match step {
+                Some(step) => step.await,
+                None => Ok(None),
+            }
+        };
+        stepping.instrument(span.clone())
+    })
+}
+
+impl Upload {
+    /// Takes messages until one wants an answer.
+    async fn step(mut self) -> Step<Self, upload_answer::Kind> {
+        let mut chunks = Vec::new();
+        let mut waiting = 0;
+        loop {
+            let message = tokio::select! {
+                biased;
+                message = self.requests.message() => message?,
+                () = self.shutdown.begun() => return Err(to_status(going_away())),
+            };
+            // The caller has gone: the upload stays open.
+            let Some(message) = message else { return Ok(None) };
+            match message.kind {
+                Some(Kind::Chunk(pb::UploadChunk { data, store })) => {
+                    waiting += data.len();
+                    if data.len() > PIECE_BYTES_MAX || waiting > WRITE_BYTES_MAX {
+                        return Err(malformed("chunk"));
+                    }
+                    if !data.is_empty() {
+                        chunks.push(data);
+                    }
+                    if store {
+                        let offsets = self.sink.write(chunks).await.map_err(to_status)?;
+                        let stored = upload_answer::Kind::Stored(convert::offsets_to(offsets));
+                        return Ok(Some((stored, Some(self))));
+                    }
+                }
+                Some(Kind::Finish(pb::UploadFinish {})) if chunks.is_empty() => {
+                    let info = self.sink.finish().await.map_err(to_status)?;
+                    let complete = upload_answer::Kind::Complete(convert::info_to(info));
+                    return Ok(Some((complete, None)));
+                }
+                _ => return Err(malformed("kind")),
+            }
+        }
+    }
+}
+
+async fn next_piece(
+    mut source: Box<dyn DownloadSource>,
+) -> Step<Box<dyn DownloadSource>, download_answer::Kind> {
+    let piece: Option<Bytes> = source.next().await.map_err(to_status)?;
+    Ok(piece.map(|piece| (download_answer::Kind::Piece(piece), Some(source))))
+}
+
+fn malformed(field: &'static str) -> Status {
+    to_status(Malformed(field).into())
+}
+
+/// The caller opens the upload again and finds another process.
+fn going_away() -> Refusal {
+    Refusal::new(Code::Unavailable, "the resource service is going away; open the upload again")
+}

@@ -1,0 +1,109 @@
+//! What every call passes before it is served: whether its caller may make it, the id that joins its
+//! log lines to those of the caller, and the metrics.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use skein_core::refusal::{Code, Refusal};
+use skein_ops::trace::{self, TraceParent};
+use tokio::time::Instant;
+use tonic::{
+    Status,
+    body::Body,
+    codegen::{
+        Service,
+        http::{HeaderMap, Request, Response},
+    },
+};
+use tower::Layer;
+use tracing::{Instrument, field::Empty};
+
+use super::accept::Caller;
+use crate::{metric, refusal::to_status};
+
+/// Puts a [`Guard`] before a service.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GuardLayer;
+
+impl<S> Layer<S> for GuardLayer {
+    type Service = Guard<S>;
+
+    fn layer(&self, inner: S) -> Guard<S> {
+        Guard { inner }
+    }
+}
+
+/// Lets through what the table allows.
+#[derive(Debug, Clone)]
+pub(crate) struct Guard<S> {
+    inner: S,
+}
+
+impl<S> Service<Request<Body>> for Guard<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: Send,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let begun = Instant::now();
+        let method = request.uri().path().to_owned();
+        if let Err(refusal) = may_pass(&request) {
+            // Not by the path, which the caller chooses.
+            metric::served(
+                "forbidden",
+                Status::permission_denied("").code().into(),
+                begun.elapsed(),
+            );
+            return Box::pin(async move { Ok(to_status(refusal).into_http()) });
+        }
+        let span = tracing::info_span!("rpc", rpc.method = %method, trace_id = Empty);
+        trace::begin(&span, parent(request.headers()));
+        let serving = span.in_scope(|| self.inner.call(request));
+        let served = async move {
+            let response = serving.await?;
+            metric::served(&method, code(response.headers()), begun.elapsed());
+            Ok(response)
+        };
+        Box::pin(served.instrument(span))
+    }
+}
+
+fn may_pass(request: &Request<Body>) -> Result<(), Refusal> {
+    let caller = request.extensions().get::<Caller>();
+    let path = request.uri().path();
+    match caller {
+        Some(caller) if caller.roles.may_call(path) => Ok(()),
+        Some(Caller { roles, address }) => {
+            tracing::warn!(
+                peer.roles = %roles,
+                peer.address = %address,
+                "refused a call that the caller's certificate does not allow",
+            );
+            Err(Refusal::new(Code::Forbidden, format!("{roles} may not make this call")))
+        }
+        None => Err(Refusal::new(Code::Forbidden, "the caller is not known")),
+    }
+}
+
+fn parent(headers: &HeaderMap) -> Option<TraceParent> {
+    TraceParent::parse(headers.get("traceparent")?.to_str().ok()?)
+}
+
+/// The gRPC code of an answer: in the headers if there is nothing but a failure, and else taken for
+/// good, as that of a stream comes after its last message.
+fn code(headers: &HeaderMap) -> i32 {
+    let code = headers.get("grpc-status").and_then(|code| code.to_str().ok());
+    code.and_then(|code| code.parse().ok()).unwrap_or(0)
+}
