@@ -14,7 +14,7 @@ use skein_core::{
     name::{DeviceName, Email, Password, Username},
     port::verifier::Purpose,
     refusal::{Code, Refusal},
-    sync::{INITIAL_HISTORY_ENTRIES, Session, Start},
+    sync::{INITIAL_HISTORY_ENTRIES, KEEP_ALIVE, Session, Start},
 };
 use skein_net::dial::{DialConfig, Dialer};
 use skein_wire::pb;
@@ -174,7 +174,11 @@ impl Client {
             history_entries: INITIAL_HISTORY_ENTRIES,
             seed: rand::random(),
         };
-        let config = DialConfig { handshake_timeout: HANDSHAKE_TIMEOUT, ..DialConfig::default() };
+        let config = DialConfig {
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            keep_alive: KEEP_ALIVE,
+            ..DialConfig::default()
+        };
         let dialer = Dialer::new(config).map_err(|error| Error::Unreachable(error.to_string()))?;
         let parts = driver::Parts {
             session: Session::new(start)?,

@@ -3,8 +3,10 @@
 //! It owns the machine and nothing else decides: commands and what the line brings go in, effects
 //! come out and are carried out in order. What must be kept is kept before anyone hears of it.
 
+mod beside;
 mod inbox;
 mod line;
+mod tell;
 
 use std::{
     collections::HashMap,
@@ -24,7 +26,10 @@ use skein_net::{Connection, dial::Dialer};
 use skein_wire::{close::CloseCode, entry::log_number, pb};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use self::line::{Line, News};
+use self::{
+    beside::Beside,
+    line::{Line, Manner, News},
+};
 use crate::{
     Error, Event, Status,
     gate::Gate,
@@ -82,8 +87,12 @@ struct Driver {
     news: mpsc::Receiver<(u64, News)>,
     news_in: mpsc::Sender<(u64, News)>,
     line: Option<Line>,
-    /// Counts dials. What comes of an earlier one is dropped.
+    /// The number of the line in use. What comes of another one is dropped, but of the one beside.
     generation: u64,
+    /// Counts lines.
+    lines: u64,
+    /// A line that may take the place of the one in use.
+    beside: Option<Beside>,
     asked: HashMap<u64, Asked>,
     requests: u64,
     sending: HashMap<EntryId, oneshot::Sender<Result<Seq, Refusal>>>,
@@ -114,6 +123,8 @@ pub(crate) fn start(parts: Parts) -> Handle {
         news_in,
         line: None,
         generation: 0,
+        lines: 0,
+        beside: None,
         asked: HashMap::new(),
         requests: 0,
         sending: HashMap::new(),
@@ -146,10 +157,8 @@ impl Driver {
                     Some(command) => self.obey(command),
                 },
                 news = self.news.recv() => {
-                    if let Some((generation, news)) = news
-                        && generation == self.generation
-                    {
-                        self.hear(news).await;
+                    if let Some((generation, news)) = news {
+                        self.hear(generation, news).await;
                     }
                 }
                 () = sleep_until(self.started, due) => {
@@ -159,6 +168,7 @@ impl Driver {
             }
         }
         self.hang_up();
+        self.hang_up_beside();
         // The server learns that this was on purpose, if it is there to learn it.
         tokio::time::timeout(FAREWELL_TIMEOUT, self.parts.dialer.idle()).await.ok();
     }
@@ -255,17 +265,16 @@ impl Driver {
         match effect {
             Effect::Dial { ask_again } => self.dial(ask_again),
             Effect::SendHello { cursors } => {
-                let cursors = cursors
-                    .into_iter()
-                    .map(|(log, seq)| pb::Cursor { log: log_number(log), seq: seq.0 });
+                let hello = self.hello(cursors);
                 if let Some(line) = &mut self.line {
-                    line.greet(pb::SessionOpen {
-                        token: self.parts.login.token.clone(),
-                        cursors: cursors.collect(),
-                        client: concat!("skein/", env!("CARGO_PKG_VERSION")).to_owned(),
-                    });
+                    line.greet(hello);
                 }
             }
+            Effect::Listen => self.listen(),
+            Effect::DialBeside { node } => self.dial_beside(node),
+            Effect::SendHelloBeside { cursors } => self.greet_beside(cursors),
+            Effect::Switch => self.switch(),
+            Effect::HangupBeside => self.hang_up_beside(),
             Effect::SendDraft(draft) => {
                 let id = draft.id;
                 self.request(pb::request::Kind::Append(draft.into()), Asked::Draft(id));
@@ -288,22 +297,14 @@ impl Driver {
         }
     }
 
-    fn tell(&mut self, event: Event) {
-        match &event {
-            Event::Sent { id, seq, .. } => {
-                if let Some(done) = self.sending.remove(id) {
-                    done.send(Ok(*seq)).ok();
-                }
-            }
-            Event::Rejected { id, refusal } => {
-                if let Some(done) = self.sending.remove(id) {
-                    done.send(Err(refusal.clone())).ok();
-                }
-            }
-            _ => {}
+    fn hello(&self, cursors: Vec<(LogId, Seq)>) -> pb::SessionOpen {
+        let cursors =
+            cursors.into_iter().map(|(log, seq)| pb::Cursor { log: log_number(log), seq: seq.0 });
+        pb::SessionOpen {
+            token: self.parts.login.token.clone(),
+            cursors: cursors.collect(),
+            client: concat!("skein/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
-        // Nobody needs to listen.
-        self.parts.events.send(event).ok();
     }
 
     fn request(&mut self, kind: pb::request::Kind, asked: Asked) {
@@ -316,24 +317,39 @@ impl Driver {
 
     fn dial(&mut self, ask_again: bool) {
         self.hang_up();
-        self.generation += 1;
-        let plan = line::Plan {
+        let manner = if ask_again { Manner::AskFirst } else { Manner::Last };
+        let plan = self.plan(self.parts.login.node.clone(), manner);
+        line::dial(plan, self.generation, self.news_in.clone());
+    }
+
+    fn plan(&self, node: ChatNode, manner: Manner) -> line::Plan {
+        line::Plan {
             dialer: Arc::clone(&self.parts.dialer),
             gate: self.parts.gate.clone(),
             token: self.parts.login.token.clone(),
-            node: self.parts.login.node.clone(),
-            ask_first: ask_again,
-        };
-        line::dial(plan, self.generation, self.news_in.clone());
+            node,
+            manner,
+        }
+    }
+
+    /// A number that no line has had.
+    fn next_generation(&mut self) -> u64 {
+        self.lines += 1;
+        self.lines
     }
 
     /// Lets go of the connection, and of everyone who waits for something over it.
     fn hang_up(&mut self) {
-        self.generation += 1;
+        self.generation = self.next_generation();
         if let Some(line) = self.line.take() {
             line.connection.close(CloseCode::Normal, "");
         }
         self.connection.send_replace(None);
+        self.let_askers_go();
+    }
+
+    /// No answer will come to what was asked. Whoever waits asks again.
+    fn let_askers_go(&mut self) {
         for (_, asked) in self.asked.drain() {
             if let Asked::Application(answer) = asked {
                 answer.send(Err(NotAsked)).ok();
@@ -349,34 +365,6 @@ impl Driver {
         if let Err(error) = self.parts.home.move_to(node).await {
             // The next process asks the gate itself.
             tracing::warn!("the chat node is not remembered: {error}");
-        }
-    }
-
-    fn publish_link(&mut self) {
-        let status = match self.parts.session.link() {
-            Link::Idle => Status::Offline,
-            Link::Connecting | Link::AwaitingWelcome { .. } => Status::Connecting,
-            Link::Live { .. } => Status::Live { caught_up: self.parts.session.is_caught_up() },
-            Link::Waiting { .. } => Status::Waiting { reason: self.trouble.clone() },
-            Link::Stopped(reason) => Status::Stopped(reason.clone()),
-        };
-        self.publish(status);
-    }
-
-    fn publish(&mut self, status: Status) {
-        let changed = self.status.send_if_modified(|current| {
-            let changed = *current != status;
-            if changed {
-                current.clone_from(&status);
-            }
-            changed
-        });
-        if matches!(status, Status::Stopped(_) | Status::Broken { .. }) {
-            // Nothing will become of these here. They are kept for another process.
-            self.sending.clear();
-        }
-        if changed {
-            self.parts.events.send(Event::Status(status)).ok();
         }
     }
 }

@@ -45,6 +45,8 @@ struct LoginAnswer {
 
 #[derive(Deserialize)]
 struct Chat {
+    /// The node's name in the cluster.
+    node: Option<String>,
     address: String,
     server_name: Option<String>,
     certificate_sha256: Option<Vec<String>>,
@@ -173,9 +175,14 @@ impl Gate {
         Ok((profile, DeviceName::parse(answer.device_name)?))
     }
 
-    /// The chat node to connect to now.
-    pub(crate) async fn chat(&self, token: &str) -> Result<ChatNode, Error> {
-        let request = self.request(Method::GET, "/v1/chat").bearer_auth(token);
+    /// The chat node to connect to now; not the one of the name `except`.
+    pub(crate) async fn chat(&self, token: &str, except: Option<&str>) -> Result<ChatNode, Error> {
+        let mut url = Url::parse(&format!("{}/v1/chat", self.server))
+            .map_err(|_| Error::BadServer(self.server.clone()))?;
+        if let Some(except) = except {
+            url.query_pairs_mut().append_pair("except", except);
+        }
+        let request = self.http.request(Method::GET, url).bearer_auth(token);
         parse::<Chat>(&self.send(request).await?)?.try_into()
     }
 
@@ -223,7 +230,8 @@ impl TryFrom<Chat> for ChatNode {
             }
             (None, _) => return Err(bad()),
         };
-        Ok(Self { name: chat.address.clone(), address: chat.address, trust })
+        let name = chat.node.unwrap_or_else(|| chat.address.clone());
+        Ok(Self { name, address: chat.address, trust })
     }
 }
 

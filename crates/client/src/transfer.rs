@@ -15,6 +15,7 @@ use skein_core::{
     transfer::{Meter, Next, Patience},
 };
 use skein_net::{Connection, stream::StreamError};
+use tokio::sync::watch;
 
 use crate::{Client, Error};
 
@@ -68,6 +69,8 @@ struct Reporter<'a> {
 
 /// How one try of a transfer ended before the file was complete.
 enum Stop {
+    /// The session goes on over another connection, and the transfer with it.
+    Moved,
     /// The connection or the stream is gone, or there was none.
     Lost,
     /// The server says why.
@@ -84,6 +87,7 @@ impl Stop {
             patience.progressed();
         }
         let (next, given_up) = match self {
+            Self::Moved => return Ok(Duration::ZERO),
             Self::Lost => (
                 patience.lost(rand::random()),
                 Error::Unreachable("the connection was lost too often".to_owned()),
@@ -128,12 +132,34 @@ impl<'a> Reporter<'a> {
 
 impl Client {
     /// The connection of the live session, once there is one.
-    async fn transfer_connection(&self) -> Result<Option<Connection>, Error> {
+    async fn transfer_connection(&self) -> Result<Option<Current>, Error> {
         match self.live(CONNECTION_TIMEOUT).await {
-            Ok(()) => Ok(self.handle()?.connection.borrow().clone()),
+            Ok(()) => {
+                let mut latest = self.handle()?.connection;
+                let connection = latest.borrow_and_update().clone();
+                Ok(connection.map(|connection| Current { connection, latest }))
+            }
             Err(Error::Unreachable(_)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// The connection of the live session, for as long as it is that.
+struct Current {
+    connection: Connection,
+    latest: watch::Receiver<Option<Connection>>,
+}
+
+impl Current {
+    /// Resolves when another connection has taken its place. That it is lost the streams say.
+    async fn moved(&mut self) {
+        while self.latest.changed().await.is_ok() {
+            if self.latest.borrow_and_update().is_some() {
+                return;
+            }
+        }
+        std::future::pending().await
     }
 }
 
@@ -171,6 +197,8 @@ mod tests {
         for _ in 1..FAILURES_IN_A_ROW_MAX {
             assert!(Stop::Lost.next_try(&mut patience, false).is_ok());
         }
+        // A move is no failure.
+        assert_eq!(Stop::Moved.next_try(&mut patience, false).ok(), Some(Duration::ZERO));
         let given_up = Stop::Lost.next_try(&mut patience, false);
         assert!(matches!(given_up, Err(Error::Unreachable(_))));
     }

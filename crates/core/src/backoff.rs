@@ -8,6 +8,11 @@ use std::time::Duration;
 
 /// The ceiling of the first delay.
 pub const FIRST: Duration = Duration::from_millis(250);
+/// The ceiling of the first [`EAGER_FAILURES`] delays: a part that was started again is found soon.
+pub const EAGER_LONGEST: Duration = Duration::from_secs(5);
+/// Failures in a row after which it is an outage, in which haste helps nobody: with the ceilings
+/// above, about a minute.
+pub const EAGER_FAILURES: u32 = 25;
 /// The ceiling that no delay exceeds.
 pub const LONGEST: Duration = Duration::from_secs(30);
 
@@ -46,8 +51,11 @@ impl Backoff {
     /// The most that the next delay can be.
     #[must_use]
     pub fn ceiling(&self) -> Duration {
+        if self.failures >= EAGER_FAILURES {
+            return LONGEST;
+        }
         // Beyond 2^16 times the first the longest has been reached by far.
-        FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST)
+        FIRST.saturating_mul(1 << self.failures.min(16)).min(EAGER_LONGEST)
     }
 }
 
@@ -64,15 +72,18 @@ mod tests {
             (0, 1_000, 0),
             (2_001, 2_000, 0),
             (4_000, 4_000, 4_000),
-            (8_000, 8_000, 8_000),
-            (16_000, 16_000, 16_000),
-            (30_000, 30_000, 30_000),
-            (30_001, 30_000, 0),
+            (5_000, 5_000, 5_000),
+            (5_001, 5_000, 0),
         ] {
             assert_eq!(backoff.ceiling(), Duration::from_millis(ceiling_ms));
             assert_eq!(backoff.failed(random), Duration::from_millis(delay_ms));
         }
+        while backoff.failures() < EAGER_FAILURES {
+            assert_eq!(backoff.ceiling(), EAGER_LONGEST);
+            assert!(backoff.failed(u64::MAX) <= EAGER_LONGEST);
+        }
         for _ in 0..100 {
+            assert_eq!(backoff.ceiling(), LONGEST);
             assert!(backoff.failed(u64::MAX) <= LONGEST);
         }
         backoff.reset();

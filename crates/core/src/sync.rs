@@ -5,6 +5,10 @@
 //! its way up) and one [`Timeline`] a log (what comes down). The shell calls `handle_*` with what
 //! happened and the time, and carries out what [`Session::poll_effect`] answers, in that order.
 //!
+//! A session can have a second connection for a moment, made *beside* the live one: to the node that
+//! a node which goes away has named, or because the live one has fallen silent. Once the second is
+//! welcomed it takes the first one's place, and nobody who watches has seen a gap.
+//!
 //! What the shell must keep on disk, and nothing else: each draft, from before it is enqueued until
 //! [`Effect::Acked`] or [`Effect::Rejected`]; each entry that [`Effect::Store`] names. With that, a
 //! client that is killed at any moment loses nothing and repeats nothing.
@@ -19,6 +23,7 @@ pub use link::{CloseReason, Link, StopReason};
 pub use logs::READS_IN_FLIGHT_MAX;
 pub use outbox::{DRAFTS_MAX, Outbox, OutboxFull, Verdict};
 pub use session::{
-    Effect, INITIAL_HISTORY_ENTRIES, REPLY_TIMEOUT, STEADY_AFTER, Session, Start, WELCOME_TIMEOUT,
+    Effect, INITIAL_HISTORY_ENTRIES, KEEP_ALIVE, REPLY_TIMEOUT, STEADY_AFTER, Session, Start,
+    WELCOME_TIMEOUT,
 };
 pub use timeline::{Fetch, Timeline};

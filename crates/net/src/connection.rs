@@ -1,6 +1,6 @@
 //! A connection: it opens and accepts streams until one side closes it or the path is gone.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use skein_wire::{
     close::CloseCode,
@@ -80,6 +80,19 @@ impl Connection {
     /// Resolves when the connection has ended.
     pub async fn closed(&self) -> Closed {
         closed(self.quic.closed().await)
+    }
+
+    /// Datagrams that have come from the peer: grows with each sign of life, acknowledgements and
+    /// answers to keep-alives among them.
+    #[must_use]
+    pub fn datagrams_received(&self) -> u64 {
+        self.quic.stats().udp_rx.datagrams
+    }
+
+    /// How long a packet and its acknowledgement take together, as estimated now.
+    #[must_use]
+    pub fn round_trip(&self) -> Duration {
+        self.quic.rtt()
     }
 
     /// Where the peer is now; it changes when the peer roams.

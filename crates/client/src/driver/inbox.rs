@@ -5,7 +5,7 @@ use skein_core::{
     entry::Entry,
     id::{AccountId, LogId, Seq},
     refusal::Refusal,
-    sync::CloseReason,
+    sync::{CloseReason, Link},
 };
 use skein_wire::{
     Malformed,
@@ -17,8 +17,16 @@ use super::{Asked, Driver, line::News};
 use crate::Event;
 
 impl Driver {
-    /// Takes what the current line brings.
-    pub(super) async fn hear(&mut self, news: News) {
+    /// Takes what a line brings.
+    pub(super) async fn hear(&mut self, generation: u64, news: News) {
+        if self.is_beside(generation) {
+            self.hear_beside(news).await;
+        } else if generation == self.generation {
+            self.hear_current(news).await;
+        }
+    }
+
+    async fn hear_current(&mut self, news: News) {
         let now = self.now();
         match news {
             News::Connected { line, node } => {
@@ -32,9 +40,11 @@ impl Driver {
                 self.parts.session.handle_closed(&reason, now);
             }
             News::Welcome(welcome) => {
-                if let Err(malformed) = self.welcome(welcome).await {
-                    self.misunderstood(&malformed);
+                match self.take_welcome(welcome).await {
+                    Ok(heads) => self.parts.session.handle_welcome(heads, now),
+                    Err(malformed) => self.misunderstood(&malformed),
                 }
+                self.publish_connection();
             }
             News::Frame(frame) => {
                 let understood = match frame.kind {
@@ -50,7 +60,11 @@ impl Driver {
         }
     }
 
-    async fn welcome(&mut self, welcome: pb::Welcome) -> Result<(), Malformed> {
+    /// Keeps what a welcome says about people, and answers the heads.
+    pub(super) async fn take_welcome(
+        &mut self,
+        welcome: pb::Welcome,
+    ) -> Result<Vec<(LogId, Seq)>, Malformed> {
         let heads = cursors(self.account(), welcome.heads);
         let conversations: Result<Vec<Conversation>, _> =
             welcome.conversations.into_iter().map(TryInto::try_into).collect();
@@ -58,12 +72,14 @@ impl Driver {
             // Names are missing, not messages: the next welcome brings them again.
             tracing::warn!("conversations are not remembered: {error}");
         }
-        let now = self.now();
-        self.parts.session.handle_welcome(heads, now);
-        if let Some(line) = &self.line {
-            self.connection.send_replace(Some(line.connection.clone()));
-        }
-        Ok(())
+        Ok(heads)
+    }
+
+    /// Shows transfers the connection of the live session.
+    pub(super) fn publish_connection(&self) {
+        let live = matches!(self.parts.session.link(), Link::Live { .. });
+        let line = self.line.as_ref().filter(|_| live);
+        self.connection.send_replace(line.map(|line| line.connection.clone()));
     }
 
     fn event(&mut self, event: pb::Event) -> Result<(), Malformed> {
@@ -82,7 +98,12 @@ impl Driver {
                 account: AccountId(presence.account),
                 online: presence.online,
             }),
-            Some(event::Kind::Moving(_)) | None => {}
+            Some(event::Kind::Moving(moving)) => match moving.try_into() {
+                Ok(node) => self.parts.session.handle_moving(node, now),
+                // The close that follows moves the session as well.
+                Err(malformed) => tracing::debug!("no node to move to: {malformed}"),
+            },
+            None => {}
         }
         Ok(())
     }
@@ -121,7 +142,7 @@ impl Driver {
     }
 
     /// The server says what this version does not understand. Reading past it would lose entries.
-    fn misunderstood(&mut self, malformed: &Malformed) {
+    pub(super) fn misunderstood(&mut self, malformed: &Malformed) {
         let message =
             format!("this client does not understand the server ({malformed}); update it");
         let now = self.now();

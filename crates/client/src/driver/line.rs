@@ -53,6 +53,8 @@ pub(super) struct Line {
     pub(super) connection: Connection,
     opening: Option<Opening>,
     requests: mpsc::Sender<pb::Request>,
+    /// Datagrams that had come when it was listened for them last.
+    heard: u64,
 }
 
 /// What it takes to say hello, until it is said.
@@ -71,8 +73,20 @@ pub(super) struct Plan {
     pub(super) token: String,
     /// The node that was named last.
     pub(super) node: ChatNode,
-    /// Ask for a node before dialing.
-    pub(super) ask_first: bool,
+    pub(super) manner: Manner,
+}
+
+/// Which node to connect to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// The one that was named last; after a while without an answer, one that the gate names.
+    Last,
+    /// One that the gate names, if it answers.
+    AskFirst,
+    /// The one that was named last and no other.
+    Only,
+    /// Another than the one that was named last, if the gate knows one.
+    Instead,
 }
 
 /// Dials, and says what came of it.
@@ -98,29 +112,36 @@ impl Plan {
         let (sender, receiver) = opened.map_err(|closed| reason_of(&closed))?;
         let (requests_in, requests) = mpsc::channel(REQUESTS_MAX);
         let opening = Opening { sender, receiver, requests, generation, news };
-        Ok((Line { connection, opening: Some(opening), requests: requests_in }, node))
+        let heard = connection.datagrams_received();
+        Ok((Line { connection, opening: Some(opening), requests: requests_in, heard }, node))
     }
 
     async fn reach(&self) -> Result<(Connection, ChatNode), (CloseReason, String)> {
-        let mut node = self.node.clone();
-        if self.ask_first
-            && let Some(named) = self.ask().await?
-        {
-            node = named;
-        }
+        let node = match self.manner {
+            Manner::Last => self.node.clone(),
+            Manner::AskFirst => self.ask(None).await?.unwrap_or_else(|| self.node.clone()),
+            Manner::Only => return self.dial(self.node.clone()).await,
+            Manner::Instead => {
+                self.other_than(&self.node).await?.unwrap_or_else(|| self.node.clone())
+            }
+        };
         let dialing = self.dial(node.clone());
         tokio::pin!(dialing);
         tokio::select! {
             dialed = &mut dialing => match dialed {
                 Ok(reached) => Ok(reached),
-                Err(failed) => match self.ask().await? {
-                    Some(other) if other != node => self.dial(other).await,
-                    _ => Err(failed),
+                Err(failed) => match self.other_than(&node).await? {
+                    Some(other) => self.dial(other).await,
+                    None => Err(failed),
                 },
             },
             other = self.rethink(&node) => match other? {
-                other if other == node => dialing.await,
-                other => self.dial(other).await,
+                None => dialing.await,
+                // The first may be slow and not gone: whichever answers first.
+                Some(other) => tokio::select! {
+                    Ok(reached) = &mut dialing => Ok(reached),
+                    dialed = self.dial(other) => dialed,
+                },
             },
         }
     }
@@ -133,15 +154,26 @@ impl Plan {
     }
 
     /// After a while, asks whether there is a better node than `node`.
-    async fn rethink(&self, node: &ChatNode) -> Result<ChatNode, (CloseReason, String)> {
+    async fn rethink(&self, node: &ChatNode) -> Result<Option<ChatNode>, (CloseReason, String)> {
         tokio::time::sleep(RETHINK_AFTER).await;
-        Ok(self.ask().await?.unwrap_or_else(|| node.clone()))
+        self.other_than(node).await
     }
 
-    /// Asks the gate for a node. A gate that does not answer is no reason not to try the last one;
-    /// a gate that does not know the token is.
-    async fn ask(&self) -> Result<Option<ChatNode>, (CloseReason, String)> {
-        match self.gate.chat(&self.token).await {
+    /// A node that the gate names and that is not `node`. A node that was started again elsewhere
+    /// under the same name is another one.
+    async fn other_than(&self, node: &ChatNode) -> Result<Option<ChatNode>, (CloseReason, String)> {
+        let same = |named: &ChatNode| named.address == node.address && named.trust == node.trust;
+        let Some(named) = self.ask(None).await? else { return Ok(None) };
+        if !same(&named) {
+            return Ok(Some(named));
+        }
+        Ok(self.ask(Some(&named.name)).await?.filter(|other| !same(other)))
+    }
+
+    /// Asks the gate for a node, rather not `except`. A gate that does not answer is no reason not
+    /// to try the last one; a gate that does not know the token is.
+    async fn ask(&self, except: Option<&str>) -> Result<Option<ChatNode>, (CloseReason, String)> {
+        match self.gate.chat(&self.token, except).await {
             Ok(node) => Ok(Some(node)),
             Err(Error::Refused(refusal)) if refusal.code == Code::Unauthorised => {
                 let message = refusal.message;
@@ -171,6 +203,12 @@ impl Line {
             sender.finish();
         });
         tokio::spawn(read(self.connection.clone(), receiver, generation, news));
+    }
+
+    /// Whether anything has come from the server since this was asked last.
+    pub(super) fn has_heard(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.heard, self.connection.datagrams_received());
+        self.heard != before
     }
 
     /// Sends a request. What cannot be sent because the connection is gone is asked again later.

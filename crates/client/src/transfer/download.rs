@@ -20,7 +20,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt},
 };
 
-use super::{PIECE_BYTES, Phase, Progress, Reporter, STALL_TIMEOUT, Stop};
+use super::{Current, PIECE_BYTES, Phase, Progress, Reporter, STALL_TIMEOUT, Stop};
 use crate::{Client, Error};
 
 /// A download under way: the machine and the partial file.
@@ -89,26 +89,32 @@ impl Client {
             let Err(stop) = self.try_fetch(part).await else { continue };
             let progressed = part.download.offset() > before;
             let delay = stop.next_try(&mut patience, progressed)?;
-            part.reporter.report(Phase::Waiting, part.download.offset());
-            tokio::time::sleep(delay).await;
+            if !delay.is_zero() {
+                part.reporter.report(Phase::Waiting, part.download.offset());
+                tokio::time::sleep(delay).await;
+            }
         }
         Ok(())
     }
 
     /// Opens a stream for what is missing and takes it in until its end.
     async fn try_fetch(&self, part: &mut Part<'_>) -> Result<(), Stop> {
-        let Some(connection) = self.transfer_connection().await? else { return Err(Stop::Lost) };
+        let Some(mut current) = self.transfer_connection().await? else { return Err(Stop::Lost) };
         let priority = match part.request.variant {
             Variant::Original => Priority::Bulk,
             Variant::Thumbnail => Priority::Thumbnail,
         };
-        let (mut sender, mut receiver) = connection.open(priority).await.map_err(|_| Stop::Lost)?;
+        let opened = current.connection.open(priority).await;
+        let (mut sender, mut receiver) = opened.map_err(|_| Stop::Lost)?;
         let request = DownloadRequest { offset: part.download.offset(), ..part.request };
         let open = pb::Open { kind: Some(pb::open::Kind::Download(request.into())) };
         sender.frame(&open).await?;
         sender.finish();
         let status = tokio::time::timeout(STALL_TIMEOUT, receiver.frame::<pb::DownloadStatus>());
-        let status = status.await.map_err(|_| Stop::Lost)??;
+        let status = tokio::select! {
+            status = status => status.map_err(|_| Stop::Lost)??,
+            () = current.moved() => return Err(Stop::Moved),
+        };
         let header = match status.and_then(|status| status.kind) {
             Some(Kind::Header(header)) => header,
             Some(Kind::Error(error)) => return Err(Stop::Refused(error.into())),
@@ -118,7 +124,7 @@ impl Client {
         part.download.handle_header(header.size, hash, header.length).map_err(Error::from)?;
         part.reporter.total = Some(header.size);
         part.reporter.begin(Phase::Opened, part.download.offset());
-        part.take(&mut receiver).await
+        part.take(&mut receiver, &mut current).await
     }
 }
 
@@ -159,17 +165,25 @@ impl<'a> Part<'a> {
         Ok(Self { request, download, file, path, reporter })
     }
 
-    async fn take(&mut self, receiver: &mut Receiver) -> Result<(), Stop> {
-        let taken = self.take_all(receiver).await;
+    async fn take(&mut self, receiver: &mut Receiver, current: &mut Current) -> Result<(), Stop> {
+        let taken = self.take_all(receiver, current).await;
         // What was taken in counts only once it is in the file.
         self.file.flush().await.map_err(Error::file(&self.path))?;
         taken
     }
 
-    async fn take_all(&mut self, receiver: &mut Receiver) -> Result<(), Stop> {
+    async fn take_all(
+        &mut self,
+        receiver: &mut Receiver,
+        current: &mut Current,
+    ) -> Result<(), Stop> {
         loop {
-            let next = tokio::time::timeout(STALL_TIMEOUT, receiver.bytes(PIECE_BYTES)).await;
-            let Some(bytes) = next.map_err(|_| Stop::Lost)?? else { break };
+            let next = tokio::time::timeout(STALL_TIMEOUT, receiver.bytes(PIECE_BYTES));
+            let next = tokio::select! {
+                next = next => next.map_err(|_| Stop::Lost)??,
+                () = current.moved() => return Err(Stop::Moved),
+            };
+            let Some(bytes) = next else { break };
             self.download.handle_bytes(&bytes).map_err(Error::from)?;
             self.file.write_all(&bytes).await.map_err(Error::file(&self.path))?;
             self.reporter.report(Phase::Receiving, self.download.offset());

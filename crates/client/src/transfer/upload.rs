@@ -153,7 +153,8 @@ impl Client {
         upload: &Mutex<Upload>,
         reporter: &Reporter<'_>,
     ) -> Result<Complete, Stop> {
-        let Some(connection) = self.transfer_connection().await? else { return Err(Stop::Lost) };
+        let Some(mut current) = self.transfer_connection().await? else { return Err(Stop::Lost) };
+        let connection = current.connection.clone();
         let spec = UploadSpec {
             id: record.upload,
             size: record.size,
@@ -182,7 +183,11 @@ impl Client {
                 failed = flow.send(&mut sender, source, offset) => Ok(Err(failed)),
             }
         };
-        match outcome.await {
+        let outcome = tokio::select! {
+            outcome = outcome => outcome,
+            () = current.moved() => return Err(Stop::Moved),
+        };
+        match outcome {
             Ok(Ok(complete)) => Ok(complete),
             Ok(Err(Error::Refused(refusal))) => Err(Stop::Refused(refusal)),
             Ok(Err(error)) => Err(Stop::Failed(error)),

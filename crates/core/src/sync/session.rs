@@ -1,16 +1,19 @@
 //! The session of one device: connects, stays connected, sends what waits and reads what is
 //! missing.
 
+mod beside;
 mod effect;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::VecDeque, time::Duration};
 
+pub use beside::KEEP_ALIVE;
 pub use effect::{Effect, Start};
 
+use self::beside::{Beside, Ear};
 use super::{
-    CloseReason, Link, Outbox, OutboxFull, Verdict,
+    CloseReason, Link, Outbox, OutboxFull, StopReason, Verdict,
     logs::{Logs, Read},
 };
 use crate::{
@@ -49,6 +52,9 @@ pub struct Session {
     backoff: Backoff,
     /// The node cannot be reached, or does not want us: there may be a better one.
     ask_again: bool,
+    /// A second connection that is to take the place of the live one.
+    beside: Option<Beside>,
+    ear: Ear,
     random: u64,
     effects: VecDeque<Effect>,
 }
@@ -73,6 +79,8 @@ impl Session {
             answered_at: Timestamp(0),
             backoff: Backoff::new(),
             ask_again: false,
+            beside: None,
+            ear: Ear::default(),
             random: start.seed,
             effects: VecDeque::new(),
         })
@@ -153,11 +161,7 @@ impl Session {
         if !matches!(self.link, Link::AwaitingWelcome { .. }) {
             return;
         }
-        self.logs.handle_heads(heads);
-        self.logs.connected();
-        self.ask_again = false;
-        self.enter(Link::Live { since: now });
-        self.work(now);
+        self.go_live(heads, now);
     }
 
     /// An entry came by itself.
@@ -241,8 +245,7 @@ impl Session {
         }
         self.forget_connection();
         if let Some(stop) = reason.stops() {
-            self.enter(Link::Stopped(stop.clone()));
-            self.effects.push_back(Effect::Stopped(stop));
+            self.stop(stop);
             return;
         }
         if let Link::Live { since } = self.link
@@ -251,6 +254,9 @@ impl Session {
             self.backoff.reset();
         }
         self.ask_again |= self.link == Link::Connecting || reason.moves();
+        if self.promote() {
+            return;
+        }
         let random = self.draw();
         let until = now + self.backoff.failed(random);
         self.enter(Link::Waiting { until });
@@ -263,6 +269,7 @@ impl Session {
             return;
         }
         self.forget_connection();
+        self.hang_up_beside();
         self.effects.push_back(Effect::Hangup);
         self.enter(Link::Idle);
     }
@@ -275,7 +282,11 @@ impl Session {
             Link::Live { .. } if self.reply_due().is_some_and(|due| due <= now) => {
                 self.give_up(now);
             }
-            _ => self.work(now),
+            Link::Live { .. } => {
+                self.handle_beside_timeout(now);
+                self.work(now);
+            }
+            _ => {}
         }
     }
 
@@ -288,7 +299,8 @@ impl Session {
             Link::AwaitingWelcome { since } => Some(since + WELCOME_TIMEOUT),
             Link::Live { .. } => {
                 let reads = self.reads_paused_until.filter(|_| self.logs.wants_reads());
-                [self.reply_due(), self.outbox.poll_timeout(now), reads].into_iter().flatten().min()
+                let due = [self.reply_due(), self.outbox.poll_timeout(now), reads];
+                due.into_iter().flatten().chain(self.beside_timeouts()).min()
             }
         }
     }
@@ -306,6 +318,22 @@ impl Session {
     fn dial(&mut self) {
         self.enter(Link::Connecting);
         self.effects.push_back(Effect::Dial { ask_again: self.ask_again });
+    }
+
+    /// The server's welcome has come over the connection that counts from now on.
+    fn go_live(&mut self, heads: impl IntoIterator<Item = (LogId, Seq)>, now: Timestamp) {
+        self.logs.handle_heads(heads);
+        self.logs.connected();
+        self.ask_again = false;
+        self.ear.connected(now);
+        self.enter(Link::Live { since: now });
+        self.work(now);
+    }
+
+    fn stop(&mut self, stop: StopReason) {
+        self.hang_up_beside();
+        self.enter(Link::Stopped(stop.clone()));
+        self.effects.push_back(Effect::Stopped(stop));
     }
 
     /// The server is there and does not answer: only another connection can help.

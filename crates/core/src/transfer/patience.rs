@@ -8,14 +8,19 @@ use crate::{
 };
 
 /// Failures in a row, without a byte of progress between them, after which a transfer is given up.
-/// With the backoff's ceilings these are two to four minutes: longer than a server restart or a
+/// With the backoff's delays these are two minutes and more: longer than a server restart or a
 /// tunnel, and shorter than the patience of someone who watches.
-pub const FAILURES_IN_A_ROW_MAX: u32 = 14;
+pub const FAILURES_IN_A_ROW_MAX: u32 = 30;
+/// How often an upload that was opened elsewhere is opened again. An opening of one's own may have
+/// been held up at a node that was thought dead; but where two processes send the same file, one
+/// has to give way.
+const SUPERSEDED_MAX: u32 = 3;
 
 /// Counts failures since the last progress.
 #[derive(Debug, Clone, Default)]
 pub struct Patience {
     backoff: Backoff,
+    superseded: u32,
 }
 
 /// What to do after a failure.
@@ -46,6 +51,11 @@ impl Patience {
         match refusal.code {
             // The two sides disagree about the offset: opening again settles it.
             Code::WrongOffset | Code::Incomplete => self.lost(random),
+            // Progress does not make up for it: each of two rivals makes some.
+            Code::Superseded if self.superseded < SUPERSEDED_MAX => {
+                self.superseded += 1;
+                self.lost(random)
+            }
             code if code.is_transient() => match self.lost(random) {
                 Next::Retry(delay) => {
                     Next::Retry(refusal.retry_after.map_or(delay, |named| named.max(delay)))
@@ -64,14 +74,24 @@ mod tests {
     #[test]
     fn what_a_refusal_means() {
         for code in Code::ALL {
-            let retried =
-                matches!(code, Code::WrongOffset | Code::Incomplete) || code.is_transient();
+            let again = matches!(code, Code::WrongOffset | Code::Incomplete | Code::Superseded);
+            let retried = again || code.is_transient();
             let next = Patience::default().refused(&Refusal::new(*code, "x"), 1);
             assert_eq!(next != Next::GiveUp, retried, "{code}");
         }
         let limited = Refusal::limited("x", Duration::from_secs(7));
         let next = Patience::default().refused(&limited, 1);
         assert_eq!(next, Next::Retry(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn gives_way_to_a_rival() {
+        let (mut patience, superseded) = (Patience::default(), Refusal::new(Code::Superseded, "x"));
+        for _ in 0..SUPERSEDED_MAX {
+            assert_ne!(patience.refused(&superseded, 1), Next::GiveUp);
+            patience.progressed();
+        }
+        assert_eq!(patience.refused(&superseded, 1), Next::GiveUp);
     }
 
     #[test]

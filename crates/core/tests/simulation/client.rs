@@ -58,6 +58,8 @@ pub(crate) enum ToClient {
         entry: Entry,
     },
     Behind(Vec<(LogId, Seq)>),
+    /// The node goes away; there is another one.
+    Moving,
 }
 
 /// What a killed process leaves.
@@ -68,6 +70,13 @@ pub(crate) struct Disk {
     pub(crate) logs: BTreeMap<LogId, Vec<Entry>>,
 }
 
+/// A connection that may take the place of the one that counts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Beside {
+    pub(crate) generation: u64,
+    pub(crate) conn: Option<ConnId>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) account: AccountId,
@@ -76,8 +85,12 @@ pub(crate) struct Client {
     pub(crate) session: Option<Session>,
     /// The connection that counts. Whatever comes over another is stale.
     pub(crate) conn: Option<ConnId>,
-    /// Grows with each dial and each death, so that late answers find nobody.
+    /// The number of the dial or death that counts, so that late answers find nobody.
     pub(crate) generation: u64,
+    /// Counts dials and deaths.
+    pub(crate) generations: u64,
+    /// The second connection.
+    pub(crate) beside: Option<Beside>,
     pub(crate) kicked: bool,
     /// The time for which a wake-up is scheduled already.
     pub(crate) alarm: Option<u64>,
@@ -91,6 +104,8 @@ impl Client {
             session: None,
             conn: None,
             generation: 0,
+            generations: 0,
+            beside: None,
             kicked: false,
             alarm: None,
         }
@@ -119,6 +134,12 @@ impl Client {
     pub(crate) fn kill(&mut self) {
         self.session = None;
         self.conn = None;
-        self.generation += 1;
+        self.beside = None;
+        self.generation = self.next_generation();
+    }
+
+    pub(crate) fn next_generation(&mut self) -> u64 {
+        self.generations += 1;
+        self.generations
     }
 }

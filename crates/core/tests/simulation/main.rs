@@ -83,6 +83,9 @@ fn the_world_is_hostile_enough() {
         ("dropped hints", total.dropped_hints),
         ("uncommitted appends lost", total.uncommitted),
         ("refused for now", total.refused_for_now),
+        ("moved", total.moved),
+        ("promoted", total.promoted),
+        ("suspected of being gone", total.suspected),
     ];
     for (what, count) in counts {
         assert!(count >= 10, "{what}: {count}");

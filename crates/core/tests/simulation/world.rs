@@ -1,17 +1,16 @@
 //! The world: time, the network, and the processes in it. What goes wrong there is [`mischief`].
 
+mod connection;
 mod counts;
 mod mischief;
 
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
-    time::Duration,
 };
 
 use skein_core::{
     id::AccountId,
-    refusal::{Code, Refusal},
     sync::{CloseReason, Effect},
     time::Timestamp,
 };
@@ -20,7 +19,7 @@ pub(crate) use counts::Counts;
 
 use crate::{
     checker::Checker,
-    client::{Client, ClientId, DELAYS_MS, Request, ToClient},
+    client::{Beside, Client, ClientId, DELAYS_MS, Request, ToClient},
     random::Random,
     server::{ConnId, Mutant, Outgoing, Server},
 };
@@ -53,6 +52,15 @@ enum Happening {
         client: ClientId,
         generation: u64,
         reason: CloseReason,
+    },
+    /// The server has noticed that a client has closed this connection.
+    Left {
+        conn: ConnId,
+    },
+    /// The server closes this connection, if it is still the client's.
+    Drained {
+        client: ClientId,
+        conn: ConnId,
     },
     Commit {
         epoch: u64,
@@ -184,6 +192,14 @@ impl World {
             Happening::Closed { client, generation, reason } => {
                 self.closed(client, generation, &reason)
             }
+            Happening::Left { conn } => {
+                self.left(conn);
+                Ok(())
+            }
+            Happening::Drained { client, conn } => {
+                self.drained(client, conn);
+                Ok(())
+            }
             Happening::Commit { epoch } => {
                 if epoch == self.epoch {
                     self.commit_scheduled = false;
@@ -253,14 +269,20 @@ impl World {
         }
         match effect {
             Effect::Dial { .. } => {
-                if client.kicked {
-                    return Err(format!("client {id} was kicked and dials"));
-                }
-                client.generation += 1;
-                let generation = client.generation;
-                let delay = self.random.within(DELAYS_MS);
-                self.after(delay, Happening::Dialed { client: id, generation });
+                let generation = self.dial(id)?;
+                self.clients[id].generation = generation;
             }
+            Effect::DialBeside { .. } => {
+                let generation = self.dial(id)?;
+                self.clients[id].beside = Some(Beside { generation, conn: None });
+            }
+            Effect::SendHelloBeside { .. } => {
+                let conn = client.beside.and_then(|beside| beside.conn);
+                self.request_over(conn, Request::Hello);
+            }
+            Effect::Switch => self.switch(id),
+            Effect::HangupBeside => self.hang_up_beside(id),
+            Effect::Listen => self.listen(id),
             Effect::SendHello { .. } => self.request(id, Request::Hello),
             Effect::SendDraft(draft) => {
                 self.request(id, Request::Append(draft));
@@ -302,7 +324,11 @@ impl World {
     }
 
     fn request(&mut self, client: ClientId, request: Request) {
-        let Some(conn) = self.clients[client].conn else { return };
+        self.request_over(self.clients[client].conn, request);
+    }
+
+    fn request_over(&mut self, conn: Option<ConnId>, request: Request) {
+        let Some(conn) = conn else { return };
         let delay = self.in_order(conn, true);
         self.after(delay, Happening::ToServer { conn, request });
     }
@@ -340,59 +366,5 @@ impl World {
             let epoch = self.epoch;
             self.after(delay, Happening::Commit { epoch });
         }
-    }
-
-    fn dialed(&mut self, client: ClientId, generation: u64) -> Result<(), String> {
-        if self.clients[client].generation != generation {
-            return Ok(());
-        }
-        if !self.server_up || (self.hostile() && self.random.one_in(6)) {
-            return self.closed(client, generation, &CloseReason::Lost);
-        }
-        self.conns += 1;
-        self.server.accept(self.conns, self.clients[client].account, client);
-        self.clients[client].conn = Some(self.conns);
-        self.drive(client, |session, now| session.handle_dialed(now))
-    }
-
-    fn closed(
-        &mut self,
-        client: ClientId,
-        generation: u64,
-        reason: &CloseReason,
-    ) -> Result<(), String> {
-        if self.clients[client].generation != generation {
-            return Ok(());
-        }
-        self.clients[client].conn = None;
-        self.drive(client, |session, now| session.handle_closed(reason, now))
-    }
-
-    fn receive(&mut self, conn: ConnId, message: ToClient) -> Result<(), String> {
-        let Some(client) = self.clients.iter().position(|client| client.conn == Some(conn)) else {
-            return Ok(());
-        };
-        self.drive(client, |session, now| match message {
-            ToClient::Welcome(heads) => session.handle_welcome(heads, now),
-            ToClient::Appended { conversation, entry } => {
-                session.handle_appended(conversation, entry, now);
-            }
-            ToClient::Busy { id, after_ms } => {
-                let refusal = Refusal::limited("slower", Duration::from_millis(after_ms));
-                session.handle_refused(id, refusal, now);
-            }
-            ToClient::Never { id } => {
-                session.handle_refused(id, Refusal::not_found("conversation"), now);
-            }
-            ToClient::Page { log, after, entries, head } => {
-                session.handle_page(log, after, entries, head, now);
-            }
-            ToClient::ReadBusy { log, after } => {
-                let refusal = Refusal::new(Code::Unavailable, "later");
-                session.handle_page_refused(log, after, &refusal, now);
-            }
-            ToClient::Event { log, entry } => session.handle_entry(log, entry, now),
-            ToClient::Behind(heads) => session.handle_behind(heads, now),
-        })
     }
 }

@@ -3,14 +3,17 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    extract::{Query, State, rejection::QueryRejection},
+};
 use data_encoding::HEXLOWER;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use skein_core::{
     port::directory::{ChatNode, Trust},
     refusal::Code,
 };
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{ALWAYS, WITH_TOKEN};
 use crate::{answer::Problem, extract::Bearer, gate::Gate};
@@ -21,6 +24,9 @@ pub(crate) const REFUSES: &[&[Code]] = &[&[Code::Unavailable], WITH_TOKEN, ALWAY
 /// A chat server, and how to know that it is the right one.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Chat {
+    /// The node's name.
+    #[schema(example = "chat-1")]
+    node: String,
     /// `host:port` for QUIC.
     #[schema(example = "127.0.0.1:4433")]
     address: String,
@@ -42,8 +48,15 @@ impl From<ChatNode> for Chat {
                 (None, Some(all.iter().map(|one| HEXLOWER.encode(one)).collect()))
             }
         };
-        Self { address: node.address, server_name, certificate_sha256 }
+        Self { node: node.name, address: node.address, server_name, certificate_sha256 }
     }
+}
+
+/// What a client may say about the node that it wants.
+#[derive(Deserialize, IntoParams)]
+pub(crate) struct Wanted {
+    /// The name of a node that does not answer: any other one.
+    except: Option<String>,
 }
 
 /// Where to open a session.
@@ -51,14 +64,18 @@ impl From<ChatNode> for Chat {
     get,
     path = "/v1/chat",
     tag = "sessions",
+    params(Wanted),
     security(("token" = [])),
     responses((status = 200, description = "A chat server that takes sessions.", body = Chat))
 )]
 pub(crate) async fn where_to_chat(
     State(gate): State<Arc<Gate>>,
     _token: Bearer,
+    wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<Chat>, Problem> {
-    let node = gate.directory.assign(None).await?;
+    // A wish that cannot be read is none.
+    let except = wanted.ok().and_then(|Query(wanted)| wanted.except);
+    let node = gate.directory.assign(except.as_deref()).await?;
     Ok(Json(node.into()))
 }
 
@@ -77,8 +94,13 @@ mod tests {
         let token = world.log_in("alice", DEVICE).await;
         let answer = world.get("/v1/chat", Some(&token)).await;
         assert_eq!(answer.status, 200);
-        let expected =
-            json!({"address": "127.0.0.1:4433", "certificate_sha256": ["ab".repeat(32)]});
+        let expected = json!({
+            "node": "one", "address": "127.0.0.1:4433", "certificate_sha256": ["ab".repeat(32)]
+        });
+        assert_eq!(answer.json, expected);
+        let answer = world.get("/v1/chat?except=one", Some(&token)).await;
+        answer.is_refused(503, "unavailable");
+        let answer = world.get("/v1/chat?except=%ff", Some(&token)).await;
         assert_eq!(answer.json, expected);
 
         world.directory.close();
@@ -92,8 +114,9 @@ mod tests {
         let trust = Trust::Authority { server_name: "chat.example.org".into() };
         let node = ChatNode { name: "one".into(), address: "chat.example.org:443".into(), trust };
         let json = serde_json::to_value(Chat::from(node)).expect("JSON");
-        let expected =
-            json!({"address": "chat.example.org:443", "server_name": "chat.example.org"});
+        let expected = json!({
+            "node": "one", "address": "chat.example.org:443", "server_name": "chat.example.org"
+        });
         assert_eq!(json, expected);
     }
 }

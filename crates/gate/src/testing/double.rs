@@ -103,10 +103,10 @@ impl OneNode {
 
 #[async_trait]
 impl Directory for OneNode {
-    async fn assign(&self, _except: Option<&str>) -> Result<ChatNode, Refusal> {
+    async fn assign(&self, except: Option<&str>) -> Result<ChatNode, Refusal> {
         self.asked.notify_one();
         let _open = self.door.lock().await;
-        if self.closed.load(Ordering::Relaxed) {
+        if self.closed.load(Ordering::Relaxed) || except == Some("one") {
             let retry_after = Some(Duration::from_secs(2));
             return Err(Refusal { retry_after, ..Refusal::new(Code::Unavailable, "no node") });
         }

@@ -3,6 +3,7 @@
 use crate::{
     entry::{Draft, Entry},
     id::{AccountId, ConversationId, EntryId, LogId, Seq},
+    port::directory::ChatNode,
     refusal::Refusal,
     sync::{CloseReason, StopReason},
 };
@@ -73,6 +74,27 @@ pub enum Effect {
     },
     /// Close the connection.
     Hangup,
+    /// Look whether anything at all has come over the connection since the last time, if only an
+    /// acknowledgement; answer with `handle_listened`.
+    Listen,
+    /// Make a second connection beside the one in use; answer with `handle_beside_dialed` or
+    /// `handle_beside_closed`.
+    DialBeside {
+        /// To this node and no other; if there is none, to one that the gate names, rather not the
+        /// one in use.
+        node: Option<ChatNode>,
+    },
+    /// Open the session stream of the second connection with these cursors; answer with
+    /// `handle_beside_welcome` or `handle_beside_closed`.
+    SendHelloBeside {
+        /// The last entry here of each log that is followed.
+        cursors: Vec<(LogId, Seq)>,
+    },
+    /// The second connection, however far it has come, takes the place of the one in use, which is
+    /// closed. What the former still brings is dropped.
+    Switch,
+    /// Close the second connection, or do not make it.
+    HangupBeside,
     /// The connection is gone, and another one will be made.
     Lost(CloseReason),
     /// [`Session::link`](super::Session::link) answers something new.

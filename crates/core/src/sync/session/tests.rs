@@ -17,7 +17,7 @@ fn session(drafts: u8) -> Session {
     Session::new(start).unwrap()
 }
 
-fn live(drafts: u8, heads: &[(LogId, u64)]) -> Session {
+pub(super) fn live(drafts: u8, heads: &[(LogId, u64)]) -> Session {
     let mut session = session(drafts);
     session.connect();
     session.handle_dialed(Timestamp(0));
@@ -25,7 +25,7 @@ fn live(drafts: u8, heads: &[(LogId, u64)]) -> Session {
     session
 }
 
-fn draft(number: u8) -> Draft {
+pub(super) fn draft(number: u8) -> Draft {
     let content = Content::Text(Text::parse("x").unwrap());
     Draft { conversation: ConversationId(7), id: EntryId([number; 16]), content }
 }
@@ -34,16 +34,16 @@ fn entry(seq: u64, body: Body) -> Entry {
     Entry { seq: Seq(seq), id: EntryId([seq as u8; 16]), author: ME, at: Timestamp(0), body }
 }
 
-fn text(seq: u64) -> Entry {
+pub(super) fn text(seq: u64) -> Entry {
     entry(seq, Body::Text(Text::parse("x").unwrap()))
 }
 
-fn conversation(number: u64) -> LogId {
+pub(super) fn conversation(number: u64) -> LogId {
     LogId::Conversation(ConversationId(number))
 }
 
 /// The effects so far, in words short enough for a table.
-fn effects(session: &mut Session) -> Vec<String> {
+pub(super) fn effects(session: &mut Session) -> Vec<String> {
     std::iter::from_fn(|| session.poll_effect())
         .filter(|effect| *effect != Effect::StateChanged)
         .map(|effect| match effect {
@@ -57,6 +57,13 @@ fn effects(session: &mut Session) -> Vec<String> {
             Effect::Hangup => "hangup".to_owned(),
             Effect::Lost(_) => "lost".to_owned(),
             Effect::Stopped(_) => "stopped".to_owned(),
+            Effect::Listen => "listen".to_owned(),
+            Effect::DialBeside { node } => {
+                format!("dial beside {}", node.map_or_else(|| "any".to_owned(), |node| node.name))
+            }
+            Effect::SendHelloBeside { cursors } => format!("hello beside {}", cursors.len()),
+            Effect::Switch => "switch".to_owned(),
+            Effect::HangupBeside => "hangup beside".to_owned(),
             Effect::StateChanged => unreachable!("filtered above"),
         })
         .collect()
@@ -149,13 +156,16 @@ fn gives_up_on_a_silent_server() {
 
     let mut session = live(1, &[]);
     effects(&mut session);
-    assert_eq!(session.poll_timeout(Timestamp(0)), Some(Timestamp(30_000)));
     session.handle_timeout(Timestamp(29_999));
-    assert!(effects(&mut session).is_empty());
+    assert_eq!(effects(&mut session), ["listen"]);
+    assert_eq!(session.poll_timeout(Timestamp(29_999)), Some(Timestamp(30_000)));
     session.handle_timeout(Timestamp(30_000));
     assert_eq!(effects(&mut session), ["hangup", "lost"]);
     // An idle session owes nothing and is owed nothing.
-    assert_eq!(live(0, &[]).poll_timeout(Timestamp(0)), None);
+    let mut idle = live(0, &[]);
+    effects(&mut idle);
+    idle.handle_timeout(Timestamp(1_000_000));
+    assert_eq!(effects(&mut idle), ["listen"]);
 }
 
 #[test]
@@ -192,7 +202,9 @@ fn reads_a_few_logs_at_a_time() {
     session.handle_page_refused(conversation(2), Seq(0), &busy, Timestamp(1));
     session.handle_page(conversation(3), Seq(0), vec![text(1)], Seq(1), Timestamp(1));
     assert_eq!(reads(&mut session), 0);
-    assert_eq!(session.poll_timeout(Timestamp(1)), Some(Timestamp(1_001)));
+    session.handle_timeout(Timestamp(1_000));
+    assert_eq!(reads(&mut session), 0);
+    assert_eq!(session.poll_timeout(Timestamp(1_000)), Some(Timestamp(1_001)));
     session.handle_timeout(Timestamp(1_001));
     assert_eq!(reads(&mut session), 2);
     session.handle_page_refused(conversation(4), Seq(0), &Refusal::not_found("log"), Timestamp(2));

@@ -14,6 +14,9 @@ pub(crate) struct Counts {
     pub(crate) dropped_hints: u64,
     pub(crate) uncommitted: u64,
     pub(crate) refused_for_now: u64,
+    pub(crate) moved: u64,
+    pub(crate) promoted: u64,
+    pub(crate) suspected: u64,
 }
 
 impl Counts {
@@ -29,5 +32,8 @@ impl Counts {
         self.dropped_hints += other.dropped_hints;
         self.uncommitted += other.uncommitted;
         self.refused_for_now += other.refused_for_now;
+        self.moved += other.moved;
+        self.promoted += other.promoted;
+        self.suspected += other.suspected;
     }
 }

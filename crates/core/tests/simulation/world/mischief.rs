@@ -8,7 +8,10 @@ use skein_core::{
 };
 
 use super::{Happening, MISCHIEF_MS, World};
-use crate::client::{ClientId, DELAYS_MS};
+use crate::{
+    client::{ClientId, DELAYS_MS, ToClient},
+    server::ConnId,
+};
 
 /// How long a connection lives on without a packet.
 const IDLE_TIMEOUT_MS: u64 = 60_000;
@@ -22,6 +25,38 @@ impl World {
             let generation = self.clients[client].generation;
             let delay = self.random.within(DELAYS_MS);
             self.after(delay, Happening::Closed { client, generation, reason });
+        }
+    }
+
+    /// Cuts a client's second connection at both ends, and tells the client why after a while.
+    fn cut_beside(&mut self, client: ClientId, reason: CloseReason) {
+        let Some(beside) = &mut self.clients[client].beside else { return };
+        // What comes over it until it is closed is lost.
+        let Some(conn) = beside.conn.take() else { return };
+        let generation = beside.generation;
+        self.server.sessions.remove(&conn);
+        let delay = self.random.within(DELAYS_MS);
+        self.after(delay, Happening::Closed { client, generation, reason });
+    }
+
+    /// The node goes away: it tells the client to move, and often does not wait until it has.
+    fn move_away(&mut self, client: ClientId) {
+        let Some(conn) = self.clients[client].conn else { return };
+        if !self.server.sessions.contains_key(&conn) {
+            return;
+        }
+        let delay = self.in_order(conn, false);
+        self.after(delay, Happening::ToClient { conn, message: ToClient::Moving });
+        if self.random.one_in(2) {
+            let delay = delay + self.random.within(0..500);
+            self.after(delay, Happening::Drained { client, conn });
+        }
+    }
+
+    /// The node closes what has not moved.
+    pub(super) fn drained(&mut self, client: ClientId, conn: ConnId) {
+        if self.clients[client].conn == Some(conn) {
+            self.cut(client, Some(CloseReason::Draining));
         }
     }
 
@@ -39,6 +74,7 @@ impl World {
     pub(super) fn kill_client(&mut self, client: ClientId) {
         self.counts.client_crashes += 1;
         self.cut(client, None);
+        self.hang_up_beside(client);
         self.clients[client].kill();
         let delay = self.random.within(10..3_000);
         self.after(delay, Happening::Start { client });
@@ -52,6 +88,7 @@ impl World {
         self.commit_scheduled = false;
         for client in 0..self.clients.len() {
             self.cut(client, Some(CloseReason::Lost));
+            self.cut_beside(client, CloseReason::Lost);
         }
         let delay = self.random.within(100..4_000);
         self.after(delay, Happening::ServerUp);
@@ -75,6 +112,8 @@ impl World {
             73..76 if self.server_up => self.befriend(),
             76 if self.random.one_in(2) => self.kick(client),
             79 => self.cut_silently(client),
+            80..84 => self.move_away(client),
+            84 => self.cut_beside(client, CloseReason::Overloaded),
             77..79 => {
                 return self.drive(client, |session, _| session.nudge());
             }
@@ -101,7 +140,8 @@ impl World {
         debug_assert_eq!(self.server.sessions[&conn].client, client);
         self.counts.kicked += 1;
         let message = "logged in elsewhere".to_owned();
-        self.cut(client, Some(CloseReason::Kicked { message }));
+        self.cut(client, Some(CloseReason::Kicked { message: message.clone() }));
+        self.cut_beside(client, CloseReason::Kicked { message });
     }
 
     /// Someone writes a few messages: on disk first, then into the session.
