@@ -8,6 +8,7 @@
 //! The schema is in `migrations/sqlite`. Each noun's SQL is in the file of its name.
 
 mod account;
+mod backup;
 mod blob;
 mod column;
 mod contact;
@@ -22,7 +23,12 @@ mod token;
 mod upload;
 mod writer;
 
-use std::{fs::OpenOptions, io, path::Path, time::Duration};
+use std::{
+    fs::OpenOptions,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use rusqlite::{Connection, OpenFlags};
 
@@ -37,7 +43,8 @@ const STATEMENTS_CACHED: usize = 128;
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 /// Pages (of 4 KiB) in the write-ahead log from which on a commit moves them into the file: 16 MiB.
 /// A busy page is moved once for all the times it was written meanwhile, and a batch of the largest
-/// size alone fills half of SQLite's 4 MiB.
+/// size alone fills half of SQLite's 4 MiB. Moving them in a thread of its own was tried: the writer
+/// waits as long for what is left over, because most of the time goes into the sync of the file.
 const CHECKPOINT_PAGES: i64 = 4096;
 /// Memory of the writer's page cache, in KiB. With SQLite's 2 MiB a large batch does not fit: its
 /// pages are written out before the commit, read back from the write-ahead log and written again.
@@ -53,6 +60,7 @@ mod migrations {
 /// Dropping it waits until what was submitted is written; [`Sqlite::close`] does the same without
 /// blocking the runtime.
 pub struct Sqlite {
+    path: PathBuf,
     writer: Writer,
     readers: Readers,
 }
@@ -72,7 +80,7 @@ impl Sqlite {
             .map_err(|error| failed("open its file for reading", error))?;
         let writer =
             Writer::start(connection).map_err(|error| failed("start its writer", error))?;
-        Ok(Self { writer, readers })
+        Ok(Self { path: path.to_owned(), writer, readers })
     }
 
     /// Finishes what was submitted, moves the write-ahead log into the file and ends the writer.

@@ -74,3 +74,33 @@ struct Away {
     obstacle: Obstacle,
     error: rusqlite::Error,
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn what_may_go_away_by_itself_is_told_from_what_may_not() {
+        for (code, obstacle) in [
+            (ffi::SQLITE_FULL, Some(Obstacle::DiskFull)),
+            (ffi::SQLITE_IOERR, Some(Obstacle::DiskFails)),
+            (ffi::SQLITE_IOERR_WRITE, Some(Obstacle::DiskFails)),
+            (ffi::SQLITE_IOERR_FSYNC, Some(Obstacle::DiskFails)),
+            (ffi::SQLITE_IOERR_SHMSIZE, Some(Obstacle::DiskFails)),
+            (ffi::SQLITE_BUSY, Some(Obstacle::Locked)),
+            (ffi::SQLITE_BUSY_RECOVERY, Some(Obstacle::Locked)),
+            (ffi::SQLITE_CONSTRAINT_UNIQUE, None),
+            (ffi::SQLITE_CORRUPT, None),
+            (ffi::SQLITE_NOTADB, None),
+        ] {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            assert_eq!(Obstacle::of(&error), obstacle, "{error}");
+            let error = Fault::from(error).while_doing("test");
+            let away = matches!(error, StoreError::Unavailable { .. });
+            assert_eq!(away, obstacle.is_some(), "{error}");
+        }
+        assert_eq!(Obstacle::of(&rusqlite::Error::QueryReturnedNoRows), None);
+    }
+}

@@ -1,6 +1,8 @@
 //! The contract suite on SQLite, and what only this implementation promises.
 
+mod backup;
 mod full_disk;
+mod upgrade;
 
 use std::{
     path::Path,

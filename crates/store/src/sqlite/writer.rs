@@ -171,6 +171,7 @@ where
 {
     fn run(&mut self, connection: &Connection) -> Result<(), Broken> {
         let _in_span = self.span.enter();
+        tracing::debug!("the batch comes to: {}", self.doing);
         if let Some(work) = self.work.take() {
             self.result = Some(in_savepoint(connection, work)?);
         }
