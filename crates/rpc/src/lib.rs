@@ -26,6 +26,8 @@ pub mod resource;
 pub mod server;
 pub mod verifier;
 
+pub use peer::BadPeer;
+
 /// The generated messages and services, as in `proto/skein/cluster/v1`.
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 mod pb {

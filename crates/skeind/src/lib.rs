@@ -8,6 +8,7 @@
 
 mod banner;
 mod certificate;
+pub mod certs;
 mod config;
 mod folder;
 mod server;

@@ -3,12 +3,14 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
+use skein_core::time::Clock;
 use skein_ops::{
+    clock::SystemClock,
     config::load,
     lifecycle::{Outcome, Shutdown},
     ready::Ready,
 };
-use skeind::{Config, Flags, Server, banner};
+use skeind::{Config, Flags, Server, banner, certs};
 
 /// How long threads that block on the disk may take at the very end.
 const BLOCKING_TIMEOUT: Duration = Duration::from_secs(2);
@@ -55,10 +57,15 @@ struct Options {
 enum Command {
     /// Print the effective configuration as TOML, with secrets redacted
     Config,
+    /// Make an authority and a certificate for each role of a cluster
+    Certs(certs::Options),
 }
 
 fn main() -> ExitCode {
     let Cli { options, command } = Cli::parse();
+    if let Some(Command::Certs(options)) = &command {
+        return make_certs(options);
+    }
     let Options { data, http, quic, config: file, ready_file } = options;
     let config: Config = match load(file.as_deref(), &Flags { data, http, quic }) {
         Ok(config) => config,
@@ -72,8 +79,19 @@ fn main() -> ExitCode {
             }
             Err(error) => fail(&error, 1),
         },
+        Some(Command::Certs(options)) => make_certs(&options),
         None => serve(config, ready_file),
     }
+}
+
+/// Makes certificates, for which no configuration is needed.
+fn make_certs(options: &certs::Options) -> ExitCode {
+    let made = match certs::make(options, SystemClock.now()) {
+        Ok(made) => made,
+        Err(error) => return fail(&error, 1),
+    };
+    println!("{}", certs::words(options, &made));
+    ExitCode::SUCCESS
 }
 
 fn serve(config: Config, ready_file: Option<PathBuf>) -> ExitCode {
