@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use metrics::counter;
 use skein_blob::depot::Reader;
 use skein_core::{
     id::BlobId,
@@ -10,7 +11,7 @@ use skein_core::{
     refusal::{Code, Refusal},
 };
 
-use crate::{ResourceError, role::Parts};
+use crate::{ResourceError, metric, role::Parts};
 
 /// Gives the pieces; without a reader there is nothing to give.
 struct Pieces(Option<Reader>);
@@ -74,7 +75,10 @@ impl DownloadSource for Pieces {
             None => Ok(None),
             Some(reader) => {
                 let piece = reader.next().await;
-                piece.map_err(|error| ResourceError::from(error).into_refusal())
+                let piece = piece.map_err(|error| ResourceError::from(error).into_refusal())?;
+                let bytes = piece.as_ref().map_or(0, Bytes::len);
+                counter!(metric::SENT_BYTES).increment(bytes as u64);
+                Ok(piece)
             }
         }
     }

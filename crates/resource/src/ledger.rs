@@ -17,8 +17,8 @@ use skein_store::{
     StoreError,
     blob::{Blobs, StorageUse},
     upload::{
-        Checkpoint, CompletingUpload, Opening, Quota, StaleUpload, UploadRecord, UploadState, Uploads,
-        charged_bytes,
+        Checkpoint, CompletingUpload, Opening, Quota, StaleUpload, UploadRecord, UploadState,
+        Uploads, charged_bytes,
     },
 };
 

@@ -2,18 +2,22 @@
 //! their bytes back, makes thumbnails, and throws away what nobody needs.
 //!
 //! Read [`role`] first: [`ResourceRole`] is what the wiring starts and what the chat nodes call
-//! through [`Resource`](skein_core::port::resource::Resource). The module `upload` has the order of
-//! the steps by which a blob becomes visible, and why a crash between any two of them loses nothing
-//! that was acknowledged.
+//! through [`Resource`](skein_core::port::resource::Resource). The modules `upload::folder` and
+//! `upload::spooled` have the order of the steps by which a blob becomes visible, and why a crash
+//! between any two of them loses nothing that was acknowledged.
 //!
 //! This crate refuses to decide who may do what: see [`skein_core::policy`]. It keeps nothing in
-//! memory that a restart would miss; the store and the disk are the truth.
+//! memory that a restart would miss; the store and the disk are the truth. Where blobs are in an
+//! object store, any number of these nodes share it and one store, and each may die at any moment:
+//! every step may be repeated, by any of them.
 
 pub mod config;
 mod download;
 pub mod error;
+mod incoming;
 #[cfg(test)]
 mod ledger;
+pub mod metric;
 pub mod role;
 pub mod sweep;
 mod table;
@@ -22,6 +26,6 @@ mod tests;
 mod thumbnail;
 mod upload;
 
-pub use config::Config;
+pub use config::{Config, Storage};
 pub use error::ResourceError;
 pub use role::{Records, ResourceRole};

@@ -1,11 +1,10 @@
 //! The role itself: its parts, how it starts, and its face to the chat nodes.
 
-use std::{future::Future, path::Path, sync::Arc};
+use std::{future::Future, sync::Arc};
 
 use async_trait::async_trait;
 use skein_blob::{
     depot::Depot,
-    staging::Staging,
     thumbnail::{Limits, Studio},
 };
 use skein_core::{
@@ -22,7 +21,8 @@ use tokio::{
 };
 
 use crate::{
-    Config, ResourceError, download,
+    Config, ResourceError, Storage, download,
+    incoming::Incoming,
     sweep::{self, Places, Swept},
     table::Table,
     thumbnail, upload,
@@ -42,7 +42,7 @@ pub struct ResourceRole {
 pub(crate) struct Parts {
     pub(crate) config: Config,
     pub(crate) records: Arc<dyn Records>,
-    pub(crate) staging: Staging,
+    pub(crate) incoming: Incoming,
     pub(crate) depot: Depot,
     pub(crate) studio: Studio,
     pub(crate) clock: Arc<dyn Clock>,
@@ -55,24 +55,25 @@ pub(crate) struct Parts {
 }
 
 impl ResourceRole {
-    /// Starts the role on the folder `root`, which is created if needed, and its background tasks.
-    /// Call it within a tokio runtime; it blocks for a few disk operations.
+    /// Starts the role, and its background tasks. Folders that `storage` names are created if needed; an
+    /// object store need not be reachable yet. Call it within a tokio runtime; it blocks for a few
+    /// disk operations.
     ///
     /// # Errors
-    /// If the folder cannot be used.
+    /// If the folder, or the configuration of the object store, cannot be used.
     pub fn start(
         config: Config,
         records: Arc<dyn Records>,
-        root: &Path,
+        storage: &Storage,
         clock: Arc<dyn Clock>,
         shutdown: &Shutdown,
     ) -> Result<Arc<Self>, ResourceError> {
+        let (incoming, depot) = Incoming::open(storage)?;
         let parts = Arc::new(Parts {
             config,
             records,
-            // First, as it creates the root.
-            depot: Depot::local(root)?,
-            staging: Staging::open(root).map_err(ResourceError::disk("open staging"))?,
+            depot,
+            incoming,
             studio: Studio::new(Limits::DEFAULT),
             clock,
             shutdown: shutdown.clone(),
@@ -89,6 +90,14 @@ impl ResourceRole {
     #[must_use]
     pub fn live_uploads(&self) -> usize {
         self.parts.table.len()
+    }
+
+    /// Whether blobs can be reached: for whoever asks if this node can do its work.
+    ///
+    /// # Errors
+    /// If the object store does not answer.
+    pub async fn check(&self) -> Result<(), ResourceError> {
+        Ok(self.parts.depot.reach().await?)
     }
 
     /// Runs one round of throwing away, as if the time were `now`.
@@ -133,13 +142,14 @@ impl Resource for ResourceRole {
 impl Parts {
     /// Does the work in a task of its own, so that it goes on when whoever asked is gone: half of a
     /// write, or of the steps that make a blob visible, must not be left to be dropped.
-    pub(crate) async fn to_end<T: Send + 'static>(
+    pub(crate) async fn to_end<T: Send + 'static, E: Into<ResourceError>>(
         &self,
-        work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+        work: impl Future<Output = Result<T, E>> + Send + 'static,
     ) -> Result<T, Refusal> {
         let (answer, answered) = oneshot::channel();
         self.shutdown.spawn(async move {
-            if answer.send(work.await).is_err() {
+            let done = work.await.map_err(|error| error.into().into_refusal());
+            if answer.send(done).is_err() {
                 tracing::debug!("whoever asked has gone before the answer");
             }
         });

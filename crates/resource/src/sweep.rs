@@ -6,11 +6,15 @@
 //! record is missing never gets one: the store names a blob before its file is created, and names
 //! are never used again. So a folder belongs to one store: under another one, every file in it is
 //! an orphan. Each round is bounded, and goes on where the last one ended.
+//!
+//! Where blobs are in an object store, every node sweeps, and finishes what another one has begun to
+//! complete. Each step may be repeated, so two may be at the same thing.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use metrics::counter;
 use skein_blob::{
-    depot,
+    depot, multipart,
     staging::{self, Found},
 };
 use skein_core::{id::BlobId, port::resource::Variant, time::Timestamp};
@@ -19,8 +23,18 @@ use tokio::time::{self, Instant, MissedTickBehavior};
 
 use crate::{
     ResourceError,
+    incoming::Incoming,
+    metric,
     role::{Parts, on_disk},
+    upload::completing,
 };
+
+/// How long an upload may be completing before whoever was at it counts as gone. Completing takes
+/// seconds, and two at it do no harm.
+const COMPLETING_MAX: Duration = Duration::from_secs(60);
+/// How long bytes in the spool may be at rest before it is asked whether their upload was completed
+/// at another node.
+const SPOOLED_AT_REST: Duration = Duration::from_secs(10 * 60);
 
 /// Uploads and blobs that are listed at a time, of each kind.
 const BATCH: usize = 256;
@@ -37,8 +51,10 @@ pub struct Swept {
     pub expired: usize,
     /// Blobs that no message refers to.
     pub collected: usize,
-    /// Files that the store does not know.
+    /// Files that the store does not know, or needs no more.
     pub orphans: usize,
+    /// Uploads that were completed, or given up, in place of somebody who is gone.
+    pub completed: usize,
 }
 
 /// Where the next round goes on listing files; `None` for the beginning.
@@ -64,21 +80,48 @@ pub(crate) async fn run(parts: Arc<Parts>) {
                 sweep.expired = swept.expired,
                 sweep.collected = swept.collected,
                 sweep.orphans = swept.orphans,
+                sweep.completed = swept.completed,
                 "threw away what nobody needs"
             ),
             Ok(_) => {}
-            Err(error) => tracing::error!(error.cause = %error, "a sweep was cut short"),
+            Err(error) => {
+                counter!(metric::SWEEP_ERRORS).increment(1);
+                tracing::error!(error.cause = %error, "a sweep was cut short");
+            }
         }
+        // What a node left that is gone.
+        parts.pictures.notify_one();
     }
 }
 
 /// One round. Rounds do not overlap.
 pub(crate) async fn round(parts: &Parts, now: Timestamp) -> Result<Swept, ResourceError> {
     let mut places = parts.places.lock().await;
+    let completed = complete(parts, now).await?;
     let expired = expire(parts, now).await?;
     let collected = collect(parts, now).await?;
     let orphans = delete_orphans(parts, &mut places, now).await?;
-    Ok(Swept { expired, collected, orphans })
+    let swept = Swept { expired, collected, orphans, completed };
+    for (kind, number) in [
+        ("expired", swept.expired),
+        ("collected", swept.collected),
+        ("orphan", swept.orphans),
+        ("completed", swept.completed),
+    ] {
+        counter!(metric::SWEPT, "kind" => kind).increment(number as u64);
+    }
+    Ok(swept)
+}
+
+/// Completes, or gives up, what nobody is completing any more.
+async fn complete(parts: &Parts, now: Timestamp) -> Result<usize, ResourceError> {
+    let before = now.before(COMPLETING_MAX);
+    let mut completed = 0;
+    for upload in parts.records.completing_uploads(before, BATCH).await? {
+        completing::finish(parts, &upload.into()).await?;
+        completed += 1;
+    }
+    Ok(completed)
 }
 
 async fn expire(parts: &Parts, now: Timestamp) -> Result<usize, ResourceError> {
@@ -87,6 +130,11 @@ async fn expire(parts: &Parts, now: Timestamp) -> Result<usize, ResourceError> {
     for _ in 0..BATCHES {
         // Those that are open stay in the list: what follows on the last one is the rest.
         let batch = parts.records.stale_uploads(before, last, BATCH).await?;
+        if !batch.is_empty() {
+            // Once their records are gone, nobody would know of bytes that stay at a store that is
+            // away.
+            parts.depot.reach().await?;
+        }
         for upload in &batch {
             expired += usize::from(expire_one(parts, upload, before).await?);
         }
@@ -100,16 +148,21 @@ async fn expire(parts: &Parts, now: Timestamp) -> Result<usize, ResourceError> {
 
 async fn expire_one(
     parts: &Parts,
-    &StaleUpload { account, id, blob, .. }: &StaleUpload,
+    upload: &StaleUpload,
     before: Timestamp,
 ) -> Result<bool, ResourceError> {
-    // Whoever has it open keeps it; whoever opens it from now on waits and finds it gone.
+    let &StaleUpload { account, id, blob, .. } = upload;
+    // Whoever has it open here keeps it, and whoever has it open elsewhere touches it now and then; whoever opens it from now on waits and finds it gone.
     let Some(_alone) = parts.table.seat_alone((account, id)) else { return Ok(false) };
     // Since it was listed, it may have been opened, continued and left again.
     if !parts.records.discard_upload(account, id, Some(before)).await? {
         return Ok(false);
     }
-    remove_staged(parts, blob).await?;
+    parts.incoming.remove(blob).await?;
+    let held = multipart::Parts::restore(&upload.parts);
+    if let (Some(multipart), Some(held)) = (parts.depot.multipart(), held) {
+        multipart.abort(blob, &held).await?;
+    }
     // Its bytes are there if a crash came before the last step of finishing.
     parts.depot.delete(blob, Variant::Original).await?;
     Ok(true)
@@ -148,8 +201,13 @@ async fn delete_orphans(
 ) -> Result<usize, ResourceError> {
     let before = now.before(parts.config.blob_grace());
     let mut orphans = 0;
-    for blob in unknown(parts, next_staged(parts, places).await?, before).await? {
-        remove_staged(parts, blob).await?;
+    let staged = next_staged(parts, places).await?;
+    let mut unneeded = unknown(parts, staged.clone(), before).await?;
+    if matches!(parts.incoming, Incoming::Spool(_)) {
+        unneeded.extend(complete_elsewhere(parts, staged, now.before(SPOOLED_AT_REST)).await?);
+    }
+    for blob in unneeded {
+        parts.incoming.remove(blob).await?;
         orphans += 1;
     }
     for variant in [Variant::Original, Variant::Thumbnail] {
@@ -159,6 +217,22 @@ async fn delete_orphans(
         }
     }
     Ok(orphans)
+}
+
+/// Which of these uploads, at rest here since before `before`, are blobs by now: another node went
+/// on with them.
+async fn complete_elsewhere(
+    parts: &Parts,
+    found: Vec<Found>,
+    before: Timestamp,
+) -> Result<Vec<BlobId>, ResourceError> {
+    let mut complete = Vec::new();
+    for file in found.into_iter().filter(|file| file.changed < before) {
+        if parts.records.blob(file.blob).await?.is_some() {
+            complete.push(file.blob);
+        }
+    }
+    Ok(complete)
 }
 
 async fn unknown(
@@ -178,15 +252,12 @@ async fn unknown(
 }
 
 async fn next_staged(parts: &Parts, places: &mut Places) -> Result<Vec<Found>, ResourceError> {
-    let staging = parts.staging.clone();
-    let begun = places.staged.take();
-    let page = on_disk("list uploads", move || {
-        let mut listing = match begun {
-            Some(listing) => listing,
-            None => staging.list()?,
-        };
-        listing.next_page(NAMES).map(|page| (page, listing))
-    });
+    let mut listing = match places.staged.take() {
+        Some(listing) => listing,
+        None => parts.incoming.list().await?,
+    };
+    let page =
+        on_disk("list uploads", move || listing.next_page(NAMES).map(|page| (page, listing)));
     let (page, listing) = page.await?;
     places.staged = (page.len() == NAMES).then_some(listing);
     Ok(page)
@@ -205,10 +276,4 @@ async fn next_objects(
     let page = listing.next_page(NAMES).await?;
     *place = (page.len() == NAMES).then_some(listing);
     Ok(page)
-}
-
-async fn remove_staged(parts: &Parts, blob: BlobId) -> Result<(), ResourceError> {
-    let staging = parts.staging.clone();
-    on_disk("remove an upload", move || staging.remove(blob)).await?;
-    Ok(())
 }

@@ -6,12 +6,17 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use skein_blob::{staging::StagedFile, tree::TreeHasher};
+use metrics::gauge;
 use skein_core::{
-    id::{AccountId, BlobId, UploadId},
+    id::{AccountId, UploadId},
     refusal::{Code, Refusal},
 };
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+
+use crate::{
+    metric,
+    upload::{folder::Staged, spooled::Arriving},
+};
 
 /// What names an upload.
 pub(crate) type Key = (AccountId, UploadId);
@@ -42,18 +47,11 @@ pub(crate) struct Seat {
 pub(crate) struct Slot {
     /// Counts the openings: only the last may write.
     pub(crate) generation: u64,
-    /// `None` until it is loaded, and again after a failure left the end of the file unknown.
-    pub(crate) progress: Option<Progress>,
-}
-
-/// An upload that can take the next byte.
-#[derive(Debug)]
-pub(crate) struct Progress {
-    pub(crate) blob: BlobId,
-    /// All its bytes are durable and recorded in a checkpoint.
-    pub(crate) file: StagedFile,
-    /// Over all those bytes.
-    pub(crate) hasher: TreeHasher,
+    /// Where blobs are files. `None` until it is loaded, and again after a failure left the end of
+    /// the file unknown.
+    pub(crate) staged: Option<Staged>,
+    /// The same where blobs are in an object store.
+    pub(crate) arriving: Option<Arriving>,
 }
 
 impl Table {
@@ -62,7 +60,9 @@ impl Table {
         let mut places = self.lock();
         let place = places.entry(key).or_insert_with(|| Place { slot: Arc::default(), seats: 0 });
         place.seats += 1;
-        Seat { table: Arc::clone(self), key, slot: Arc::clone(&place.slot) }
+        let slot = Arc::clone(&place.slot);
+        measure(&places);
+        Seat { table: Arc::clone(self), key, slot }
     }
 
     /// Takes a seat at an upload that nobody has open, and keeps whoever comes then waiting for the
@@ -112,9 +112,14 @@ impl Drop for Seat {
             place.seats -= 1;
             if place.seats == 0 {
                 places.remove(&self.key);
+                measure(&places);
             }
         }
     }
+}
+
+fn measure(places: &HashMap<Key, Place>) {
+    gauge!(metric::UPLOADS_OPEN).set(places.len() as f64);
 }
 
 impl Slot {

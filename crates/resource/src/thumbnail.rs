@@ -59,7 +59,7 @@ async fn round(parts: &Parts) -> Result<usize, ResourceError> {
     let mut failed = None;
     for picture in pending {
         let state = match make(parts, &picture).await {
-            Ok(()) => Thumbnail::Ready,
+            Ok(state) => state,
             Err(Trouble::Picture(error)) => {
                 let blob = picture.id;
                 tracing::info!(%blob, error.cause = %error, "a picture has no thumbnail");
@@ -75,7 +75,7 @@ async fn round(parts: &Parts) -> Result<usize, ResourceError> {
     failed.map_or(Ok(done), Err)
 }
 
-async fn make(parts: &Parts, picture: &BlobInfo) -> Result<(), Trouble> {
+async fn make(parts: &Parts, picture: &BlobInfo) -> Result<Thumbnail, Trouble> {
     if picture.size > parts.studio.limits().file_bytes_max {
         return Err(ThumbnailError::TooLarge("bytes of the file").into());
     }
@@ -85,6 +85,13 @@ async fn make(parts: &Parts, picture: &BlobInfo) -> Result<(), Trouble> {
         }
         other => other?,
     };
+    // Another node may have been at it since the queue was read, and its try would count here.
+    let found = parts.records.blob(picture.id).await?;
+    if let Some(found) = found
+        && found.thumbnail != Thumbnail::Pending
+    {
+        return Ok(found.thumbnail);
+    }
     // Counted before, because a picture that brings the process down would be the first one in the
     // queue after each restart, and bring it down again.
     let tries = parts.records.begin_thumbnail(picture.id).await?;
@@ -94,7 +101,7 @@ async fn make(parts: &Parts, picture: &BlobInfo) -> Result<(), Trouble> {
     }
     let small = parts.studio.make(file).await?;
     parts.depot.put(picture.id, Variant::Thumbnail, small.into()).await?;
-    Ok(())
+    Ok(Thumbnail::Ready)
 }
 
 async fn whole(parts: &Parts, blob: BlobId, size: u64) -> Result<Bytes, DepotError> {

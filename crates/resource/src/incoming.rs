@@ -1,0 +1,95 @@
+//! Where the bytes of uploads lie until they are blobs: beside the blobs, to be renamed into place,
+//! or in a spool from which they go to an object store in parts.
+
+use std::sync::Arc;
+
+use skein_blob::{
+    depot::Depot,
+    multipart::{Multipart, PARTS_MAX},
+    spool::{PART_BYTES, Spool},
+    staging::{Listing, Staging},
+};
+use skein_core::id::BlobId;
+use tokio::sync::Semaphore;
+
+use crate::{ResourceError, Storage, role::on_disk};
+
+/// Parts, and small files, that go to the object store at a time: each is in memory meanwhile, so
+/// these are 64 MiB at most.
+const PARTS_UNDER_WAY_MAX: usize = 8;
+
+/// Where uploads lie.
+#[derive(Clone)]
+pub(crate) enum Incoming {
+    /// One file each, beside the blobs.
+    Folder(Staging),
+    /// On their way to an object store.
+    Spool(Arc<Lane>),
+}
+
+/// The way to an object store.
+pub(crate) struct Lane {
+    pub(crate) spool: Spool,
+    pub(crate) multipart: Multipart,
+    /// To be held while a part is in memory.
+    pub(crate) places: Semaphore,
+}
+
+impl Incoming {
+    /// Opens what the configuration names, and the depot that it leads to. Blocks.
+    pub(crate) fn open(storage: &Storage) -> Result<(Self, Depot), ResourceError> {
+        match storage {
+            Storage::Folder(root) => {
+                // First, as it creates the root.
+                let depot = Depot::local(root)?;
+                let staging = Staging::open(root).map_err(ResourceError::disk("open staging"))?;
+                Ok((Self::Folder(staging), depot))
+            }
+            Storage::S3 { config, staging } => {
+                let depot = Depot::s3(config)?;
+                let spool = Spool::open(staging).map_err(ResourceError::disk("open staging"))?;
+                let multipart = depot.multipart().cloned().ok_or_else(ResourceError::no_parts)?;
+                let places = Semaphore::new(PARTS_UNDER_WAY_MAX);
+                Ok((Self::Spool(Arc::new(Lane { spool, multipart, places })), depot))
+            }
+        }
+    }
+
+    /// Bytes of one file that can be taken at most.
+    pub(crate) const fn file_bytes_max(&self) -> u64 {
+        match self {
+            Self::Folder(_) => u64::MAX,
+            Self::Spool(_) => PARTS_MAX * PART_BYTES,
+        }
+    }
+
+    /// Removes what is here of an upload.
+    pub(crate) async fn remove(&self, blob: BlobId) -> Result<(), ResourceError> {
+        let doing = "remove an upload";
+        match self {
+            Self::Folder(staging) => {
+                let staging = staging.clone();
+                on_disk(doing, move || staging.remove(blob)).await.map(|_| ())
+            }
+            Self::Spool(lane) => {
+                let spool = lane.spool.clone();
+                on_disk(doing, move || spool.remove(blob)).await
+            }
+        }
+    }
+
+    /// Begins to list the uploads that have something here.
+    pub(crate) async fn list(&self) -> Result<Listing, ResourceError> {
+        let doing = "list uploads";
+        match self {
+            Self::Folder(staging) => {
+                let staging = staging.clone();
+                on_disk(doing, move || staging.list()).await
+            }
+            Self::Spool(lane) => {
+                let spool = lane.spool.clone();
+                on_disk(doing, move || spool.list()).await
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Takes full parts of one upload to the object store, one after the other, while the next bytes
+//! arrive, and records each in the store: then it is durable.
+//!
+//! The name of the unfinished object is recorded before its first part goes there, so that no part
+//! is ever there unknown. The queue holds one part; with the one that is under way and the one that
+//! grows, no more of an upload lies here. When something fails, the courier says what and ends, and
+//! whoever uploads opens the upload again; what lies here then is the first that the next courier
+//! takes. A courier goes on while its queue is not empty, also when the client has gone.
+
+use std::sync::Arc;
+
+use metrics::counter;
+use skein_blob::{depot::DepotError, multipart, spool::PART_BYTES};
+use skein_core::refusal::{Code, Refusal};
+use skein_store::upload::Checkpoint;
+use tokio::sync::{
+    mpsc::{self, OwnedPermit},
+    watch,
+};
+
+use super::Opening;
+use crate::{ResourceError, incoming::Lane, metric, role::on_disk};
+
+/// Full parts that wait for the one that is under way.
+const PARTS_WAITING_MAX: usize = 1;
+
+/// The way to the courier. It ends its work when all clones are gone.
+#[derive(Clone)]
+pub(super) struct Courier {
+    notes: mpsc::Sender<Note>,
+    state: watch::Receiver<State>,
+}
+
+/// What the courier is told.
+pub(super) enum Note {
+    /// A part is full, and a byte will follow it.
+    Full {
+        /// Its number.
+        part: u64,
+        /// The hash state over all bytes up to its end.
+        hash_state: Vec<u8>,
+    },
+    /// Bytes arrive, too few for a part: the record is touched, so that nobody takes the upload for
+    /// a forgotten one.
+    Alive,
+}
+
+/// What has been done so far.
+#[derive(Clone, Default)]
+struct State {
+    /// What the store's record says.
+    recorded: Checkpoint,
+    /// The unfinished object, once there is one.
+    held: Option<multipart::Parts>,
+    /// Why the courier has ended.
+    failed: Option<Refusal>,
+}
+
+/// The courier at work.
+struct Work {
+    opening: Opening,
+    lane: Arc<Lane>,
+    state: watch::Sender<State>,
+}
+
+impl Courier {
+    /// Sends a courier on the way, for an upload whose record stands at `recorded`, with the full
+    /// parts that lie here already.
+    pub(super) fn send(
+        opening: Opening,
+        lane: Arc<Lane>,
+        recorded: Checkpoint,
+        held: Option<multipart::Parts>,
+        backlog: Vec<Note>,
+    ) -> Self {
+        let (notes, queue) = mpsc::channel(PARTS_WAITING_MAX);
+        let (sender, state) = watch::channel(State { recorded, held, failed: None });
+        let shutdown = opening.parts.shutdown.clone();
+        let work = Work { opening, lane, state: sender };
+        shutdown.spawn(work.run(backlog, queue));
+        Self { notes, state }
+    }
+
+    /// Waits until there is room for one more note.
+    pub(super) async fn place(&self) -> Result<OwnedPermit<Note>, Refusal> {
+        self.notes.clone().reserve_owned().await.map_err(|_| self.failure())
+    }
+
+    /// Bytes of the upload that are durable.
+    pub(super) fn durable(&self) -> u64 {
+        self.state.borrow().recorded.durable
+    }
+
+    /// Waits until so many bytes are durable. Answers the object that they are in.
+    pub(super) async fn delivered(&self, bytes: u64) -> Result<Option<multipart::Parts>, Refusal> {
+        let mut state = self.state.clone();
+        let done = state.wait_for(|state| state.recorded.durable >= bytes).await;
+        done.map(|state| state.held.clone()).map_err(|_| self.failure())
+    }
+
+    /// The unfinished object, as far as there is one.
+    pub(super) fn held(&self) -> Option<multipart::Parts> {
+        self.state.borrow().held.clone()
+    }
+
+    fn failure(&self) -> Refusal {
+        self.state.borrow().failed.clone().unwrap_or_else(Refusal::internal)
+    }
+}
+
+impl Work {
+    async fn run(self, backlog: Vec<Note>, mut queue: mpsc::Receiver<Note>) {
+        let mut backlog = backlog.into_iter();
+        loop {
+            let note = match backlog.next() {
+                Some(note) => note,
+                None => match queue.recv().await {
+                    Some(note) => note,
+                    None => return,
+                },
+            };
+            let done = match note {
+                Note::Full { part, hash_state } => self.deliver(part, hash_state).await,
+                Note::Alive => self.touch().await,
+            };
+            if let Err(error) = done {
+                let refusal = self.explain(error).await;
+                self.state.send_modify(|state| state.failed = Some(refusal));
+                return;
+            }
+        }
+    }
+
+    async fn deliver(&self, part: u64, hash_state: Vec<u8>) -> Result<(), ResourceError> {
+        let place = self.lane.places.acquire().await.map_err(|_| Refusal::internal())?;
+        let known = self.state.borrow().held.clone();
+        let mut held = match known {
+            Some(held) => held,
+            None => self.begin().await?,
+        };
+        let (spool, blob) = (self.lane.spool.clone(), self.opening.blob);
+        let bytes = on_disk("read a part", move || spool.read(blob, part)).await?;
+        self.lane.multipart.put_next(blob, &mut held, bytes).await?;
+        drop(place);
+        counter!(metric::PARTS).increment(1);
+        let durable = (part + 1) * PART_BYTES;
+        let recorded = Checkpoint { durable, hash_state, parts: held.save() };
+        self.opening.checkpoint(recorded.clone(), false).await?;
+        self.state.send_modify(|state| {
+            state.recorded = recorded;
+            state.held = Some(held);
+        });
+        let spool = self.lane.spool.clone();
+        on_disk("release a part", move || spool.release(blob, part)).await
+    }
+
+    /// Begins the object, and records its name.
+    async fn begin(&self) -> Result<multipart::Parts, ResourceError> {
+        let held = self.lane.multipart.begin(self.opening.blob).await?;
+        let recorded = Checkpoint { parts: held.save(), ..Checkpoint::default() };
+        let kept = self.opening.checkpoint(recorded.clone(), false).await;
+        if let Err(error) = kept {
+            if error.is_refused(Code::Superseded) || error.is_refused(Code::NotFound) {
+                self.lane.multipart.abort(self.opening.blob, &held).await?;
+            }
+            return Err(error);
+        }
+        self.state.send_modify(|state| {
+            state.recorded = recorded;
+            state.held = Some(held.clone());
+        });
+        Ok(held)
+    }
+
+    async fn touch(&self) -> Result<(), ResourceError> {
+        let recorded = self.state.borrow().recorded.clone();
+        self.opening.checkpoint(recorded, false).await
+    }
+
+    /// What to tell whoever uploads. If the object store has given the unfinished object up, all
+    /// that it had is gone, and the upload begins anew.
+    async fn explain(&self, error: ResourceError) -> Refusal {
+        if !matches!(error, ResourceError::Depot(DepotError::Missing(_))) {
+            return error.into_refusal();
+        }
+        let blob = self.opening.blob;
+        tracing::error!(%blob, "the object store has given the parts of an upload up");
+        match self.opening.begin_anew(self.held()).await {
+            Ok(refusal) => refusal,
+            Err(error) => error.into_refusal(),
+        }
+    }
+
+    fn held(&self) -> Option<multipart::Parts> {
+        self.state.borrow().held.clone()
+    }
+}
