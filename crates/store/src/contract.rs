@@ -18,10 +18,13 @@ pub(crate) mod token;
 pub(crate) mod upload;
 pub(crate) mod upload_opening;
 
-/// Makes a test of every story for the store that `$empty` makes.
+/// Makes a test of every story for the store that `$empty` makes; or, with `together` before it, one
+/// test of them all, for a store whose server takes longer to start than a story to tell.
 macro_rules! run_contract {
-    ($empty:path) => {
-        $crate::contract::run_contract! { $empty;
+    ($empty:path) => { $crate::contract::run_contract! { @list each $empty } };
+    (together $empty:path) => { $crate::contract::run_contract! { @list together $empty } };
+    (@list $how:ident $empty:path) => {
+        $crate::contract::run_contract! { @$how $empty;
             instance:
                 has_an_id_that_stays;
             account:
@@ -80,7 +83,26 @@ macro_rules! run_contract {
                 is_known_from_its_first_byte;
         }
     };
-    ($empty:path; $($noun:ident: $($story:ident),+;)+) => {
+    (@together $empty:path; $($noun:ident: $($story:ident),+;)+) => {
+        #[tokio::test(flavor = "multi_thread")]
+        async fn every_story() {
+            let mut stories = tokio::task::JoinSet::new();
+            let mut names = std::collections::HashMap::new();
+            $($(
+                let story = stories.spawn(async {
+                    let (store, _alive) = $empty().await;
+                    $crate::contract::$noun::$story(store).await;
+                });
+                names.insert(story.id(), concat!(stringify!($noun), "::", stringify!($story)));
+            )+)+
+            let mut failed = Vec::new();
+            while let Some(told) = stories.join_next().await {
+                failed.extend(told.err().map(|error| names[&error.id()]));
+            }
+            assert!(failed.is_empty(), "{failed:?}");
+        }
+    };
+    (@each $empty:path; $($noun:ident: $($story:ident),+;)+) => {
         $(
             mod $noun {
                 $(

@@ -1,7 +1,7 @@
 //! Skein's truth: accounts, contacts, logs, uploads and blobs.
 //!
 //! Each noun has a trait in a file of its own; [`Store`] is all of them. [`sqlite`] implements them
-//! for the embedded form. The contract suite in `contract` says what an implementation owes its
+//! for the embedded form, [`postgres`] for a cluster. The contract suite in `contract` says what an implementation owes its
 //! callers, and runs against every one.
 //!
 //! To add an operation: add a method to the noun's trait, a story to the contract suite, then the
@@ -20,6 +20,8 @@ pub mod contract;
 pub mod error;
 pub mod instance;
 pub mod log;
+pub mod metric;
+pub mod postgres;
 pub mod sqlite;
 pub mod token;
 pub mod upload;

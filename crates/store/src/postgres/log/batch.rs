@@ -1,0 +1,209 @@
+//! One batch of appends: a transaction that allots sequence numbers in many conversations, in two
+//! round trips. The first locks the logs and reads the facts under that lock, the second writes and
+//! commits; rights are decided in between, by the policy.
+//!
+//! A batch that another transaction is in the way of is tried again; if that does not help, or if
+//! something in it cannot be written, it is divided, so that nobody suffers for a neighbour.
+
+mod facts;
+mod plan;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use deadpool_postgres::Pool;
+use tokio::time::{sleep, timeout};
+use tracing::{Instrument, Span};
+
+use self::{facts::Facts, plan::Plan};
+use super::appender::{Job, Outcome};
+use crate::{
+    log::Appended,
+    postgres::{
+        db::Db,
+        fault::{Broken, Fault, Remedy},
+        pool,
+        tries::Tries,
+    },
+};
+use skein_core::refusal::Refusal;
+
+/// Tries of a batch before it is divided.
+const WHOLE_TRIES_MAX: u32 = 3;
+/// How long a batch is tried before it is divided: one wait for a lock is more.
+const WHOLE_MAX: Duration = Duration::from_secs(1);
+
+/// Some of the jobs of a batch, in order.
+struct Part {
+    jobs: Vec<Job>,
+    tries: Tries,
+    begun: Instant,
+    count: u32,
+    /// Whether another part follows that has to come after this one.
+    holds_up_others: bool,
+}
+
+/// What became of one try.
+enum Tried {
+    Done,
+    Again(Part, Duration),
+    Divided(Vec<Part>),
+    Away,
+}
+
+/// Appends the jobs and answers them.
+pub(super) async fn commit(pool: Pool, jobs: Vec<Job>, try_timeout: Duration) -> Outcome {
+    let mut parts = VecDeque::from([Part::new(jobs, false)]);
+    while let Some(mut part) = parts.pop_front() {
+        part.forget_late();
+        if part.jobs.is_empty() {
+            continue;
+        }
+        let span = part.span();
+        match part.try_once(&pool, try_timeout).instrument(span).await {
+            Tried::Done => {}
+            Tried::Again(part, pause) if part.holds_up_others || parts.is_empty() => {
+                sleep(pause).await;
+                parts.push_front(part);
+            }
+            // Others need not wait for what this one waits for.
+            Tried::Again(part, _) => parts.push_back(part),
+            Tried::Divided(divided) => {
+                for part in divided.into_iter().rev() {
+                    parts.push_front(part);
+                }
+            }
+            Tried::Away => {
+                let rest = parts.into_iter().flat_map(|part| part.jobs);
+                give_up(rest);
+                return Outcome::Away;
+            }
+        }
+    }
+    Outcome::Done
+}
+
+impl Part {
+    fn new(jobs: Vec<Job>, holds_up_others: bool) -> Self {
+        let begun = Instant::now();
+        Self { jobs, tries: Tries::new(begun), begun, count: 0, holds_up_others }
+    }
+
+    /// A span under that of the first job, so that what happens is logged under the id of its
+    /// request, and linked to all others.
+    fn span(&self) -> Span {
+        let parent = self.jobs.first().map_or_else(Span::none, |job| job.span.clone());
+        let span =
+            tracing::info_span!(parent: &parent, "store.batch", batch.jobs = self.jobs.len());
+        for job in self.jobs.iter().skip(1) {
+            span.follows_from(&job.span);
+        }
+        span
+    }
+
+    /// Drops the jobs whose callers have been told that the database is away. Their answer has
+    /// nowhere to go, and a client would not expect its message any more.
+    fn forget_late(&mut self) {
+        let (late, jobs) = std::mem::take(&mut self.jobs).into_iter().partition(Job::is_late);
+        self.jobs = jobs;
+        give_up(late);
+    }
+
+    async fn try_once(mut self, pool: &Pool, try_timeout: Duration) -> Tried {
+        let tried = timeout(try_timeout, append(pool, &mut self.jobs)).await;
+        match tried.unwrap_or_else(|_| Err(Fault::timed_out())) {
+            Ok(answers) => {
+                for (job, answer) in self.jobs.into_iter().zip(answers) {
+                    job.answer(answer.map_err(Fault::Refused));
+                }
+                Tried::Done
+            }
+            Err(fault) => self.after(fault),
+        }
+    }
+
+    fn after(mut self, fault: Fault) -> Tried {
+        let now = Instant::now();
+        let next = self.tries.next(&fault, now);
+        self.count += 1;
+        let spent = now.saturating_duration_since(self.begun);
+        let enough = self.count >= WHOLE_TRIES_MAX || spent >= WHOLE_MAX;
+        match (fault.remedy(), next) {
+            (Remedy::Again, _) if enough && self.conversations() > 1 => {
+                tracing::warn!(error.cause = %fault, "a batch of appends is divided");
+                Tried::Divided(self.by_conversation())
+            }
+            (Remedy::Again | Remedy::Wait, Some(pause)) => {
+                tracing::debug!(error.cause = %fault, "a batch of appends is tried again");
+                Tried::Again(self, pause)
+            }
+            (Remedy::Wait, None) => {
+                tracing::warn!(error.cause = %fault, "a batch of appends is given up");
+                give_up(self.jobs);
+                Tried::Away
+            }
+            (Remedy::Again | Remedy::None, _) if self.jobs.len() > 1 => {
+                tracing::warn!(error.cause = %fault, "appends of a batch are made one by one");
+                let last = self.jobs.len() - 1;
+                let single = |(place, job)| Part::new(vec![job], place != last);
+                Tried::Divided(self.jobs.into_iter().enumerate().map(single).collect())
+            }
+            (Remedy::Again | Remedy::None, _) => {
+                if let Some(job) = self.jobs.pop() {
+                    job.answer(Err(fault));
+                }
+                Tried::Done
+            }
+        }
+    }
+
+    fn conversations(&self) -> usize {
+        let mut all: Vec<_> = self.jobs.iter().map(|job| job.draft.conversation).collect();
+        all.sort_unstable();
+        all.dedup();
+        all.len()
+    }
+
+    fn by_conversation(self) -> Vec<Self> {
+        let mut groups: BTreeMap<_, Vec<Job>> = BTreeMap::new();
+        for job in self.jobs {
+            groups.entry(job.draft.conversation).or_default().push(job);
+        }
+        groups.into_values().map(|jobs| Self::new(jobs, false)).collect()
+    }
+}
+
+fn give_up(jobs: impl IntoIterator<Item = Job>) {
+    for job in jobs {
+        job.answer(Err(Fault::Broken(Broken::Busy("the database is away"))));
+    }
+}
+
+/// Appends all of the jobs that may be appended, in one transaction.
+async fn append(pool: &Pool, jobs: &mut [Job]) -> Result<Vec<Result<Appended, Refusal>>, Fault> {
+    let db = Db::new(pool::take(pool).await?, false);
+    let planned = match Facts::read(&db, jobs).await {
+        Ok(facts) => Plan::make(facts, jobs),
+        Err(fault) => Err(fault),
+    };
+    let plan = match planned {
+        Ok(plan) if !plan.is_empty() => plan,
+        nothing => {
+            let is_answer = nothing.as_ref().map_or_else(Fault::is_answer, |_| true);
+            if is_answer && db.command("ROLLBACK").await.is_ok() {
+                db.release();
+            }
+            return nothing.map(|plan| plan.answers);
+        }
+    };
+    for place in &plan.fresh {
+        jobs[*place].uncertain = true;
+    }
+    let written = plan.write(&db).await;
+    if written.as_ref().map_or_else(Fault::is_answer, |()| true) {
+        db.release();
+    }
+    written.map(|()| plan.answers)
+}

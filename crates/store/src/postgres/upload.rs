@@ -1,0 +1,364 @@
+//! Uploads in PostgreSQL. Whatever opens or ends one locks its account first, so that the counters
+//! of the account are right and two nodes take turns.
+
+use async_trait::async_trait;
+use skein_core::{
+    id::{AccountId, BlobId, UploadId},
+    name::MediaType,
+    port::resource::{BlobInfo, Thumbnail, UploadSpec},
+    refusal::{Code, Refusal},
+    time::Timestamp,
+};
+use tokio_postgres::Row;
+
+use super::{
+    Postgres, blob,
+    column::{bytes, count, get, id, int, number, text},
+    db::Db,
+    fault::Fault,
+    storage::{self, Storage},
+    token::not_undone,
+};
+use crate::{
+    StoreError,
+    upload::{
+        Checkpoint, CompletingUpload, Opening, Quota, StaleUpload, UploadRecord, UploadState,
+        Uploads, charged_bytes,
+    },
+};
+
+/// `uploads.state` of one that misses bytes. Persisted, and named in an index: stable.
+const RECEIVING: i16 = 1;
+/// `uploads.state` of one whose blob is visible. Persisted: stable.
+const COMPLETE: i16 = 2;
+/// `uploads.state` of one whose bytes are all there and become one object. Persisted, and named in
+/// an index: stable.
+const COMPLETING: i16 = 3;
+
+#[async_trait]
+impl Uploads for Postgres {
+    async fn open_upload(
+        &self,
+        account: AccountId,
+        spec: UploadSpec,
+        blob: BlobId,
+        quota: Quota,
+        now: Timestamp,
+    ) -> Result<UploadState, StoreError> {
+        let spec = &spec;
+        self.write("open an upload", |db| async move {
+            let storage = storage::lock(&db, account).await?;
+            match find(&db, account, spec.id).await? {
+                Some(upload) => upload.reopen(&db, account, spec).await,
+                None => {
+                    has_room(&storage, spec, quota)?;
+                    open(&db, account, spec, blob, now).await
+                }
+            }
+        })
+        .await
+    }
+
+    async fn checkpoint_upload(
+        &self,
+        account: AccountId,
+        upload: UploadId,
+        opening: Opening,
+        checkpoint: Checkpoint,
+        completing: bool,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        // Twice is as good as once: it says how things are, and not how they change.
+        let Checkpoint { durable, hash_state, parts } = &checkpoint;
+        self.read("record a checkpoint", |db| async move {
+            let sql = "UPDATE uploads SET state = $4::smallint, durable = $5, hash_state = $6, parts = $7, \
+                       touched_ms = $8 \
+                       WHERE account = $1 AND id = $2 AND opening = $3 \
+                       AND (state = 1 OR (state = 3 AND $4::smallint = 3))";
+            let state = if completing { COMPLETING } else { RECEIVING };
+            let (owner, name) = (id(account.0), upload.0.as_slice());
+            let (durable, now) = (int(*durable)?, int(now.0)?);
+            let opened = id(opening.0);
+            let changed = db
+                .execute(sql, &[&owner, &name, &opened, &state, &durable, hash_state, parts, &now])
+                .await?;
+            if changed == 0 { Err(why_not(&db, account, upload, opening).await?) } else { Ok(()) }
+        })
+        .await
+    }
+
+    async fn complete_upload(
+        &self,
+        account: AccountId,
+        upload: UploadId,
+        dimensions: Option<(u32, u32)>,
+        now: Timestamp,
+    ) -> Result<BlobInfo, StoreError> {
+        self.write("complete an upload", |db| async move {
+            complete(&db, account, upload, dimensions, now).await
+        })
+        .await
+    }
+
+    async fn completing_uploads(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<CompletingUpload>, StoreError> {
+        self.read("find completing uploads", |db| async move {
+            let sql = "SELECT account, id, blob, size, media_type, parts FROM uploads \
+                       WHERE state = 3 AND touched_ms < $1 \
+                       ORDER BY touched_ms, account, id LIMIT $2";
+            let rows = db.query(sql, &[&int(before.0)?, &count(limit)]).await?;
+            rows.iter().map(completing).collect()
+        })
+        .await
+    }
+
+    async fn open_uploads(&self, limit: usize) -> Result<Vec<UploadRecord>, StoreError> {
+        self.read("list open uploads", |db| async move {
+            // Each half is read from its index up to the limit, and not the complete ones.
+            let sql = "SELECT account, id, blob, size, durable, state, touched_ms FROM uploads \
+                       WHERE state = 1 \
+                       UNION ALL \
+                       SELECT account, id, blob, size, durable, state, touched_ms FROM uploads \
+                       WHERE state = 3 \
+                       ORDER BY touched_ms, account, id LIMIT $1";
+            db.query(sql, &[&count(limit)]).await?.iter().map(record).collect()
+        })
+        .await
+    }
+
+    async fn discard_upload(
+        &self,
+        account: AccountId,
+        upload: UploadId,
+        untouched_since: Option<Timestamp>,
+    ) -> Result<bool, StoreError> {
+        self.write("discard an upload", |db| async move {
+            storage::lock(&db, account).await?;
+            let since = untouched_since.map(|time| int(time.0)).transpose()?;
+            let sql = "DELETE FROM uploads WHERE account = $1 AND id = $2 \
+                       AND (($3::bigint IS NULL AND state <> 2) \
+                            OR (state = 1 AND touched_ms < $3)) RETURNING size";
+            let gone = db.query_opt(sql, &[&id(account.0), &upload.0.as_slice(), &since]).await?;
+            let Some(row) = gone else { return Ok(not_undone(&db, 0)? > 0) };
+            storage::discarded(&db, account, number(&row, 0)?).await?;
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn stale_uploads(
+        &self,
+        before: Timestamp,
+        after: Option<StaleUpload>,
+        limit: usize,
+    ) -> Result<Vec<StaleUpload>, StoreError> {
+        // Accounts are numbered from 1: the row of zeros comes before all others.
+        let (touched, account, name) = after
+            .map_or((0, 0, [0; 16]), |upload| (upload.touched.0, upload.account.0, upload.id.0));
+        self.read("find stale uploads", |db| async move {
+            let sql = "SELECT account, id, blob, touched_ms, parts FROM uploads \
+                       WHERE state = 1 AND touched_ms < $1 \
+                       AND (touched_ms, account, id) > ($2, $3, $4) \
+                       ORDER BY touched_ms, account, id LIMIT $5";
+            let (touched, account, name) = (int(touched)?, id(account), name.as_slice());
+            let rows =
+                db.query(sql, &[&int(before.0)?, &touched, &account, &name, &count(limit)]).await?;
+            rows.iter().map(stale).collect()
+        })
+        .await
+    }
+}
+
+/// A row of the table.
+struct Upload {
+    blob: BlobId,
+    spec: UploadSpec,
+    state: i16,
+    checkpoint: Checkpoint,
+}
+
+impl Upload {
+    async fn reopen(
+        self,
+        db: &Db,
+        account: AccountId,
+        spec: &UploadSpec,
+    ) -> Result<UploadState, Fault> {
+        if self.spec != *spec {
+            let message = "this upload id was used for another file; draw a new one";
+            return Err(Refusal::new(Code::UploadConflict, message).into());
+        }
+        if self.state == COMPLETE {
+            return Ok(UploadState::Complete(self.completed(db).await?));
+        }
+        let sql = "UPDATE uploads SET opening = opening + 1 WHERE account = $1 AND id = $2 \
+                   RETURNING opening";
+        let row = db.query_one(sql, &[&id(account.0), &spec.id.0.as_slice()]).await?;
+        let Self { blob, checkpoint, .. } = self;
+        let opening = Opening(number(&row, 0)?);
+        Ok(if self.state == COMPLETING {
+            UploadState::Completing { blob, checkpoint, opening }
+        } else {
+            UploadState::Receiving { blob, checkpoint, opening }
+        })
+    }
+
+    /// The blob of a complete upload; the two rows live and die together.
+    async fn completed(&self, db: &Db) -> Result<BlobInfo, Fault> {
+        let found = blob::find(db, self.blob).await?;
+        found.ok_or_else(|| Fault::unreadable("a complete upload without its blob".into()))
+    }
+}
+
+async fn find(db: &Db, account: AccountId, upload: UploadId) -> Result<Option<Upload>, Fault> {
+    let sql = "SELECT blob, size, media_type, hash, state, durable, hash_state, parts \
+               FROM uploads WHERE account = $1 AND id = $2";
+    let found = db.query_opt(sql, &[&id(account.0), &upload.0.as_slice()]).await?;
+    let Some(row) = found else { return Ok(None) };
+    Ok(Some(Upload {
+        blob: BlobId(bytes(&row, 0)?),
+        spec: UploadSpec {
+            id: upload,
+            size: number(&row, 1)?,
+            media_type: text(&row, 2, MediaType::parse)?,
+            hash: bytes(&row, 3)?,
+        },
+        state: get(&row, 4)?,
+        checkpoint: Checkpoint {
+            durable: number(&row, 5)?,
+            hash_state: get(&row, 6)?,
+            parts: get(&row, 7)?,
+        },
+    }))
+}
+
+fn has_room(storage: &Storage, spec: &UploadSpec, quota: Quota) -> Result<(), Refusal> {
+    let Storage { bytes, open_uploads } = *storage;
+    if open_uploads >= quota.open_uploads {
+        let message = format!("{open_uploads} uploads are open already; finish one of them first");
+        return Err(Refusal::new(Code::TooMany, message));
+    }
+    let charged = charged_bytes(spec.size);
+    if bytes.saturating_add(charged) > quota.bytes {
+        let left = quota.bytes.saturating_sub(bytes);
+        let message =
+            format!("the file takes {charged} bytes and your storage has room for {left}");
+        return Err(Refusal::new(Code::Quota, message));
+    }
+    Ok(())
+}
+
+async fn open(
+    db: &Db,
+    account: AccountId,
+    spec: &UploadSpec,
+    blob: BlobId,
+    now: Timestamp,
+) -> Result<UploadState, Fault> {
+    let sql = "INSERT INTO uploads \
+               (account, id, blob, size, media_type, hash, state, durable, hash_state, touched_ms) \
+               VALUES ($1, $2, $3, $4, $5, $6, 1, 0, '', $7)";
+    db.execute(
+        sql,
+        &[
+            &id(account.0),
+            &spec.id.0.as_slice(),
+            &blob.0.as_slice(),
+            &int(spec.size)?,
+            &spec.media_type.as_str(),
+            &spec.hash.as_slice(),
+            &int(now.0)?,
+        ],
+    )
+    .await?;
+    storage::opened(db, account, spec.size).await?;
+    Ok(UploadState::Receiving { blob, checkpoint: Checkpoint::default(), opening: Opening(1) })
+}
+
+/// Why an upload took no checkpoint of this opening. A completing one takes another that says so:
+/// the answer to the first may have been lost.
+async fn why_not(
+    db: &Db,
+    account: AccountId,
+    upload: UploadId,
+    opening: Opening,
+) -> Result<Fault, Fault> {
+    let sql = "SELECT state, opening FROM uploads WHERE account = $1 AND id = $2 AND state <> 2";
+    let found = db.query_opt(sql, &[&id(account.0), &upload.0.as_slice()]).await?;
+    let Some(row) = found else { return Ok(Refusal::not_found("upload").into()) };
+    if number(&row, 1)? != opening.0 {
+        let message = "the upload was opened again elsewhere; it goes on there";
+        return Ok(Refusal::new(Code::Superseded, message).into());
+    }
+    if get::<i16>(&row, 0)? == COMPLETING {
+        let message = "all bytes of the upload are there already; it takes no more";
+        return Ok(Refusal::new(Code::BeyondSize, message).into());
+    }
+    Ok(Fault::Again("the upload has just changed"))
+}
+
+async fn complete(
+    db: &Db,
+    account: AccountId,
+    id_of_upload: UploadId,
+    dimensions: Option<(u32, u32)>,
+    now: Timestamp,
+) -> Result<BlobInfo, Fault> {
+    storage::lock(db, account).await?;
+    let upload = find(db, account, id_of_upload).await?;
+    let upload = upload.ok_or_else(|| Refusal::not_found("upload"))?;
+    if upload.state == COMPLETE {
+        return upload.completed(db).await;
+    }
+    let sql = "UPDATE uploads SET state = 2, durable = size, hash_state = '', parts = '', \
+               touched_ms = $3 WHERE account = $1 AND id = $2";
+    db.execute(sql, &[&id(account.0), &id_of_upload.0.as_slice(), &int(now.0)?]).await?;
+    storage::completed(db, account).await?;
+    let info = BlobInfo {
+        id: upload.blob,
+        uploader: account,
+        size: upload.spec.size,
+        media_type: upload.spec.media_type,
+        hash: upload.spec.hash,
+        dimensions,
+        thumbnail: if dimensions.is_some() { Thumbnail::Pending } else { Thumbnail::None },
+    };
+    blob::insert(db, &info, now).await?;
+    Ok(info)
+}
+
+fn record(row: &Row) -> Result<UploadRecord, Fault> {
+    Ok(UploadRecord {
+        account: AccountId(number(row, 0)?),
+        id: UploadId(bytes(row, 1)?),
+        blob: BlobId(bytes(row, 2)?),
+        size: number(row, 3)?,
+        durable: number(row, 4)?,
+        completing: get::<i16>(row, 5)? == COMPLETING,
+        touched: Timestamp(number(row, 6)?),
+    })
+}
+
+fn completing(row: &Row) -> Result<CompletingUpload, Fault> {
+    Ok(CompletingUpload {
+        account: AccountId(number(row, 0)?),
+        id: UploadId(bytes(row, 1)?),
+        blob: BlobId(bytes(row, 2)?),
+        size: number(row, 3)?,
+        media_type: text(row, 4, MediaType::parse)?,
+        parts: get(row, 5)?,
+    })
+}
+
+fn stale(row: &Row) -> Result<StaleUpload, Fault> {
+    Ok(StaleUpload {
+        account: AccountId(number(row, 0)?),
+        id: UploadId(bytes(row, 1)?),
+        blob: BlobId(bytes(row, 2)?),
+        touched: Timestamp(number(row, 3)?),
+        parts: get(row, 4)?,
+    })
+}
