@@ -1,0 +1,136 @@
+//! Peers that are away, frozen or going: the caller hears it in time, or another peer answers.
+
+use std::{sync::Arc, time::Duration};
+
+use skein_core::{
+    name::Email,
+    port::{
+        directory::Directory,
+        verifier::{Purpose, Verifier},
+    },
+    refusal::{Code, Refusal},
+};
+use skein_rpc::{access::Role, directory, server::Ports, verifier};
+use tokio::{net::TcpListener, time::timeout};
+
+use super::{
+    double::{Codes, Nodes},
+    peer::{Authority, Process, Relay, nobody},
+};
+
+/// Far beyond every deadline of a call, and yet an end for a test that would wait for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn requested(client: &verifier::Client) -> Result<(), Refusal> {
+    let email = Email::parse("alice@example.org").unwrap();
+    let asked = client.request(Purpose::Register, &email, "192.0.2.1".parse().unwrap(), true);
+    timeout(PATIENCE, asked).await.expect("the call has a deadline").map(|_| ())
+}
+
+async fn assigned(client: &directory::Client) -> Result<(), Refusal> {
+    timeout(PATIENCE, client.assign(None)).await.expect("the call has a deadline").map(|_| ())
+}
+
+fn assert_unavailable(answer: Result<(), Refusal>) {
+    let refusal = answer.unwrap_err();
+    assert_eq!(refusal.code, Code::Unavailable);
+    assert!(refusal.retry_after.is_some());
+}
+
+fn codes() -> (Arc<Codes>, Ports) {
+    let codes = Arc::new(Codes::default());
+    (codes.clone(), Ports { verifier: Some(codes), ..Ports::default() })
+}
+
+fn nodes() -> Ports {
+    Ports { directory: Some(Arc::new(Nodes::default())), ..Ports::default() }
+}
+
+#[tokio::test]
+async fn who_is_away_is_unavailable() {
+    let gate = Authority::new().credentials(Role::Gate);
+    let none = directory::Client::new(&[], &gate).unwrap();
+    assert_unavailable(assigned(&none).await);
+    let client = directory::Client::new(&[nobody().await], &gate).unwrap();
+    for _ in 0..3 {
+        assert_unavailable(assigned(&client).await);
+    }
+}
+
+#[tokio::test]
+async fn who_takes_connections_and_says_nothing_is_unavailable() {
+    let gate = Authority::new().credentials(Role::Gate);
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let client = directory::Client::new(&[address.clone()], &gate).unwrap();
+    assert_unavailable(assigned(&client).await);
+    let client = verifier::Client::new(&[address], &gate).unwrap();
+    assert_unavailable(requested(&client).await);
+}
+
+#[tokio::test]
+async fn who_is_back_answers_again() {
+    let authority = Authority::new();
+    let (gate, status) = (authority.credentials(Role::Gate), authority.credentials(Role::Status));
+    let process = Process::start(status.clone(), nodes()).await;
+    let addr = process.addr;
+    let client = directory::Client::new(&[process.address()], &gate).unwrap();
+    assert_eq!(assigned(&client).await, Ok(()));
+    process.stop().await;
+    assert_unavailable(assigned(&client).await);
+    let _again = Process::start_at(addr, status, nodes()).await;
+    let back = async {
+        while assigned(&client).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, back).await.expect("the pauses are short");
+}
+
+#[tokio::test]
+async fn the_next_peer_answers_for_one_that_is_away() {
+    let authority = Authority::new();
+    let gate = authority.credentials(Role::Gate);
+    let process = Process::start(authority.credentials(Role::Status), nodes()).await;
+    let client = directory::Client::new(&[nobody().await, process.address()], &gate).unwrap();
+    assert_eq!(assigned(&client).await, Ok(()));
+
+    // What was not sent may go to the next although it may be done only once.
+    let (codes, ports) = codes();
+    let process = Process::start(authority.credentials(Role::Verify), ports).await;
+    let client = verifier::Client::new(&[nobody().await, process.address()], &gate).unwrap();
+    assert_eq!(requested(&client).await, Ok(()));
+    assert_eq!(codes.asked.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_next_peer_answers_for_one_that_freezes() {
+    let authority = Authority::new();
+    let (gate, status) = (authority.credentials(Role::Gate), authority.credentials(Role::Status));
+    let (first, second) =
+        (Process::start(status.clone(), nodes()).await, Process::start(status, nodes()).await);
+    let relay = Relay::before(first.addr).await;
+    let client = directory::Client::new(&[relay.address.clone(), second.address()], &gate).unwrap();
+    assert_eq!(assigned(&client).await, Ok(()));
+    relay.freeze();
+    assert_eq!(assigned(&client).await, Ok(()));
+    assert_eq!(assigned(&client).await, Ok(()));
+}
+
+#[tokio::test]
+async fn what_may_be_done_once_is_not_sent_twice() {
+    let authority = Authority::new();
+    let (gate, verify) = (authority.credentials(Role::Gate), authority.credentials(Role::Verify));
+    let stuck = Arc::new(Codes { stuck: true, ..Codes::default() });
+    let ports = Ports { verifier: Some(stuck.clone()), ..Ports::default() };
+    let first = Process::start(verify.clone(), ports).await;
+    let (codes, ports) = codes();
+    let second = Process::start(verify, ports).await;
+    let client = verifier::Client::new(&[first.address(), second.address()], &gate).unwrap();
+    assert_unavailable(requested(&client).await);
+    assert_eq!(stuck.asked.lock().unwrap().len(), 1);
+    assert_eq!(codes.asked.lock().unwrap().len(), 0);
+    // The next one does not wait for the same peer.
+    assert_eq!(requested(&client).await, Ok(()));
+    assert_eq!(stuck.asked.lock().unwrap().len(), 1);
+}
