@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use skein_blob::s3;
-use skein_ops::{config::positive, secret::Secret};
+use skein_ops::config::positive;
 use skein_store::upload::Quota;
 
 const GIB: u64 = 1024 * 1024 * 1024;
@@ -44,35 +44,9 @@ impl Default for Config {
     }
 }
 
-/// An object store that speaks S3, as it is configured.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct S3 {
-    /// The server's URL, without the bucket: `https://s3.example.org`.
-    pub endpoint: String,
-    /// The bucket, which must exist. It is addressed in the path.
-    pub bucket: String,
-    /// The region that requests are signed for.
-    #[serde(default = "default_region")]
-    pub region: String,
-    /// Who asks.
-    pub access_key: Secret,
-    /// What proves it.
-    pub secret_key: Secret,
-    /// Whether the endpoint may be an `http://` one.
-    #[serde(default)]
-    pub allow_http: bool,
-    /// A PEM file with authorities to trust beside those of the system.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls_ca: Option<PathBuf>,
-    /// Milliseconds that a small request may take. A part of 8 MiB has three times as long.
-    #[serde(default = "default_request_timeout_ms", deserialize_with = "positive")]
-    pub request_timeout_ms: u64,
-}
-
 /// Where blobs are kept, and where uploads lie until they are blobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Storage {
+pub enum Blobs {
     /// Both in this folder.
     Folder(PathBuf),
     /// In an object store.
@@ -82,29 +56,6 @@ pub enum Storage {
         /// The folder for uploads under way, of this node alone.
         staging: PathBuf,
     },
-}
-
-impl From<&S3> for s3::Config {
-    fn from(config: &S3) -> Self {
-        Self {
-            endpoint: config.endpoint.clone(),
-            bucket: config.bucket.clone(),
-            region: config.region.clone(),
-            access_key: config.access_key.expose().to_owned(),
-            secret_key: config.secret_key.expose().to_owned(),
-            allow_http: config.allow_http,
-            tls_ca: config.tls_ca.clone(),
-            request_timeout: Duration::from_millis(config.request_timeout_ms),
-        }
-    }
-}
-
-fn default_region() -> String {
-    "us-east-1".to_owned()
-}
-
-const fn default_request_timeout_ms() -> u64 {
-    10_000
 }
 
 impl Config {
@@ -134,19 +85,5 @@ mod tests {
         let part: Config = serde_json::from_str(r#"{"file_bytes_max": 5}"#).unwrap();
         assert_eq!(part, Config { file_bytes_max: 5, ..Config::default() });
         assert!(serde_json::from_str::<Config>(r#"{"file_byte_max": 5}"#).is_err());
-    }
-
-    #[test]
-    fn keys_of_a_bucket_are_taken_and_not_shown() {
-        let given = r#"{"endpoint": "https://s3.example.org", "bucket": "skein",
-                        "access_key": "somebody", "secret_key": "hunter2"}"#;
-        let s3: S3 = serde_json::from_str(given).unwrap();
-        let used = s3::Config::from(&s3);
-        assert_eq!((&*used.region, &*used.secret_key), ("us-east-1", "hunter2"));
-        assert_eq!((used.allow_http, used.request_timeout), (false, Duration::from_secs(10)));
-        let shown = format!("{s3:?} {used:?} {}", serde_json::to_string(&s3).unwrap());
-        assert!(!shown.contains("hunter2") && !shown.contains("somebody"), "{shown}");
-        let unknown = given.replace("bucket", "buckets");
-        assert!(serde_json::from_str::<S3>(&unknown).is_err());
     }
 }

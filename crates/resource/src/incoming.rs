@@ -12,7 +12,7 @@ use skein_blob::{
 use skein_core::id::BlobId;
 use tokio::sync::Semaphore;
 
-use crate::{ResourceError, Storage, role::on_disk};
+use crate::{Blobs, ResourceError, role::on_disk};
 
 /// Parts, and small files, that go to the object store at a time: each is in memory meanwhile, so
 /// these are 64 MiB at most.
@@ -37,17 +37,17 @@ pub(crate) struct Lane {
 
 impl Incoming {
     /// Opens what the configuration names, and the depot that it leads to. Blocks.
-    pub(crate) fn open(storage: &Storage) -> Result<(Self, Depot), ResourceError> {
-        match storage {
-            Storage::Folder(root) => {
+    pub(crate) fn open(blobs: Blobs) -> Result<(Self, Depot), ResourceError> {
+        match blobs {
+            Blobs::Folder(root) => {
                 // First, as it creates the root.
-                let depot = Depot::local(root)?;
-                let staging = Staging::open(root).map_err(ResourceError::disk("open staging"))?;
+                let depot = Depot::local(&root)?;
+                let staging = Staging::open(&root).map_err(ResourceError::disk("open staging"))?;
                 Ok((Self::Folder(staging), depot))
             }
-            Storage::S3 { config, staging } => {
-                let depot = Depot::s3(config)?;
-                let spool = Spool::open(staging).map_err(ResourceError::disk("open staging"))?;
+            Blobs::S3 { config, staging } => {
+                let depot = Depot::s3(&config)?;
+                let spool = Spool::open(&staging).map_err(ResourceError::disk("open staging"))?;
                 let multipart = depot.multipart().cloned().ok_or_else(ResourceError::no_parts)?;
                 let places = Semaphore::new(PARTS_UNDER_WAY_MAX);
                 Ok((Self::Spool(Arc::new(Lane { spool, multipart, places })), depot))

@@ -26,6 +26,6 @@ mod tests;
 mod thumbnail;
 mod upload;
 
-pub use config::{Config, Storage};
+pub use config::{Blobs, Config};
 pub use error::ResourceError;
 pub use role::{Records, ResourceRole};

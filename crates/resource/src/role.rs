@@ -14,14 +14,14 @@ use skein_core::{
     time::{Clock, Timestamp},
 };
 use skein_ops::lifecycle::Shutdown;
-use skein_store::{blob::Blobs, upload::Uploads};
+use skein_store::{blob, upload::Uploads};
 use tokio::{
     sync::{Mutex, Notify, oneshot},
     task,
 };
 
 use crate::{
-    Config, ResourceError, Storage, download,
+    Blobs, Config, ResourceError, download,
     incoming::Incoming,
     sweep::{self, Places, Swept},
     table::Table,
@@ -29,9 +29,9 @@ use crate::{
 };
 
 /// What the role needs of a store.
-pub trait Records: Uploads + Blobs + 'static {}
+pub trait Records: Uploads + blob::Blobs + 'static {}
 
-impl<T: Uploads + Blobs + 'static> Records for T {}
+impl<T: Uploads + blob::Blobs + 'static> Records for T {}
 
 /// Keeps blobs. Ends with the [`Shutdown`] that it was started with.
 pub struct ResourceRole {
@@ -55,7 +55,7 @@ pub(crate) struct Parts {
 }
 
 impl ResourceRole {
-    /// Starts the role, and its background tasks. Folders that `storage` names are created if needed; an
+    /// Starts the role, and its background tasks. Folders that `blobs` names are created if needed; an
     /// object store need not be reachable yet. Call it within a tokio runtime; it blocks for a few
     /// disk operations.
     ///
@@ -64,11 +64,11 @@ impl ResourceRole {
     pub fn start(
         config: Config,
         records: Arc<dyn Records>,
-        storage: &Storage,
+        blobs: Blobs,
         clock: Arc<dyn Clock>,
         shutdown: &Shutdown,
     ) -> Result<Arc<Self>, ResourceError> {
-        let (incoming, depot) = Incoming::open(storage)?;
+        let (incoming, depot) = Incoming::open(blobs)?;
         let parts = Arc::new(Parts {
             config,
             records,
@@ -96,7 +96,7 @@ impl ResourceRole {
     ///
     /// # Errors
     /// If the object store does not answer.
-    pub async fn check(&self) -> Result<(), ResourceError> {
+    pub async fn reach(&self) -> Result<(), ResourceError> {
         Ok(self.parts.depot.reach().await?)
     }
 

@@ -28,7 +28,7 @@ use skein_core::{
 };
 use skein_ops::{clock::SystemClock, lifecycle::Shutdown};
 
-use crate::{Config, ResourceRole, Storage, ledger::Ledger};
+use crate::{Blobs, Config, ResourceRole, ledger::Ledger};
 
 const ACCOUNT: AccountId = AccountId(1);
 const MIB: usize = 1024 * 1024;
@@ -66,7 +66,7 @@ impl Stage {
         let role = ResourceRole::start(
             config.clone(),
             Arc::clone(&ledger) as _,
-            &Storage::Folder(root),
+            Blobs::Folder(root),
             Arc::clone(&clock) as _,
             &shutdown,
         );
@@ -80,7 +80,7 @@ impl Stage {
         let role = ResourceRole::start(
             self.config.clone(),
             Arc::clone(&self.ledger) as _,
-            &Storage::Folder(self.root()),
+            Blobs::Folder(self.root()),
             Arc::clone(&self.clock) as _,
             &self.shutdown,
         );

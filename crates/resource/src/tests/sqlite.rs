@@ -15,9 +15,9 @@ const EIGHT_DAYS: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 fn start(folder: &Path) -> (Arc<ResourceRole>, Arc<Sqlite>, Shutdown) {
     let (shutdown, clock) = (Shutdown::new(), Arc::new(SystemClock));
     let store = Arc::new(Sqlite::open(&folder.join("skein.db")).unwrap());
-    let root = Storage::Folder(folder.join("blobs"));
+    let root = Blobs::Folder(folder.join("blobs"));
     let role =
-        ResourceRole::start(Config::default(), Arc::clone(&store) as _, &root, clock, &shutdown);
+        ResourceRole::start(Config::default(), Arc::clone(&store) as _, root, clock, &shutdown);
     (role.unwrap(), store, shutdown)
 }
 
