@@ -3,10 +3,10 @@
 CARGO ?= cargo
 PYTHON ?= python3
 TOOLS := target/tools
-# Seconds that each fuzz target runs in `make test`.
-FUZZ_SECONDS ?= 5
+# Seconds that each fuzz target runs.
+FUZZ_SECONDS ?= 60
 
-.PHONY: run build check test tools fuzz bench clean
+.PHONY: run build check test cluster faults tools fuzz bench clean
 
 # Release binaries, then the server on ./data. Options: make run ARGS="--http 127.0.0.1:9000"
 run: build
@@ -21,12 +21,24 @@ check:
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
 
-# The tests start the real binaries, so those are built first.
+# Everything is built once, with the features that all of it needs together; the tests start the real
+# binaries from there. The last line is the short form of `make faults`.
 test: tools check
-	$(CARGO) build --locked --workspace --bins
+	$(CARGO) build --locked --workspace --all-targets
 	$(CARGO) test --locked --workspace
 	target/debug/skein-bench smoke
-	fuzz/run-short.sh $(FUZZ_SECONDS)
+	target/debug/examples/faults --short
+
+# A whole cluster on this machine, each part the real one; it prints what to type. Ctrl-C stops it.
+# Kept over restarts with: make cluster ARGS="--folder cluster-data"
+cluster: tools
+	$(CARGO) build --locked --release -p skeind -p skein -p skein-tests --bins --example cluster
+	exec target/release/examples/cluster $(ARGS)
+
+# The proof: 200 clients over a cluster whose parts fail one by one; some ten minutes.
+faults: tools
+	$(CARGO) build --locked --release -p skeind -p skein-tests --bins --example faults
+	target/release/examples/faults $(ARGS)
 
 # The real servers that the tests run: PostgreSQL, Redis and a clock to turn from the system's
 # packages, SMTP and S3 in a Python environment of their own.
@@ -38,7 +50,8 @@ $(TOOLS)/python/ready: tests/requirements.txt
 	$(TOOLS)/python/bin/python -m pip --quiet --disable-pip-version-check install -r tests/requirements.txt
 	touch $@
 
-# A longer run of every fuzz target: make fuzz FUZZ_SECONDS=600
+# Every fuzz target for a while, with a nightly compiler: make fuzz FUZZ_SECONDS=600
+# (`make test` runs the same checks on seeded mutations.)
 fuzz:
 	fuzz/run-short.sh $(FUZZ_SECONDS)
 

@@ -23,6 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("skein-blob", &FOUNDATION),
     ("skein-net", &FOUNDATION),
     ("skein-ops", &FOUNDATION),
+    ("skein-rpc", &["skein-core", "skein-wire", "skein-ops"]),
     ("skein-gate", &PARTS),
     ("skein-verify", &PARTS),
     ("skein-status", &PARTS),
@@ -49,7 +50,7 @@ const PARTS: [&str; 7] = [
     "skein-ops",
 ];
 
-const EVERYTHING_OF_THE_SERVER: [&str; 12] = [
+const EVERYTHING_OF_THE_SERVER: [&str; 13] = [
     "skein-core",
     "skein-wire",
     "skein-store",
@@ -57,6 +58,7 @@ const EVERYTHING_OF_THE_SERVER: [&str; 12] = [
     "skein-blob",
     "skein-net",
     "skein-ops",
+    "skein-rpc",
     "skein-gate",
     "skein-verify",
     "skein-status",
@@ -66,6 +68,9 @@ const EVERYTHING_OF_THE_SERVER: [&str; 12] = [
 
 /// Who may name quinn: the crate whose job it is, and the baselines of the benches.
 const NAME_QUINN: &[&str] = &["skein-net", "skein-bench"];
+
+/// Who may name tonic: the crate whose job the calls between roles are.
+const NAME_TONIC: &[&str] = &["skein-rpc"];
 
 /// What the domain must do without: it has no I/O, no clock and no chance.
 const NOT_IN_CORE: &[&str] = &["tokio", "quinn", "rand", "getrandom", "prost", "rusqlite", "time"];
@@ -97,6 +102,26 @@ fn only_net_names_quinn() {
         let all = package["dependencies"].as_array().expect("an array");
         let quinn = all.iter().any(|dependency| name(dependency).contains("quinn"));
         assert!(!quinn || NAME_QUINN.contains(&name(package)), "{} names quinn", name(package));
+    }
+}
+
+#[test]
+fn only_rpc_names_tonic() {
+    for package in &packages() {
+        let tonic = dependencies(package).any(|dependency| dependency.starts_with("tonic"));
+        assert!(!tonic || NAME_TONIC.contains(&name(package)), "{} names tonic", name(package));
+    }
+}
+
+#[test]
+fn only_the_store_and_the_bus_name_their_servers() {
+    for (client, owner) in
+        [("tokio-postgres", "skein-store"), ("fred", "skein-bus"), ("lettre", "skein-verify")]
+    {
+        for package in &packages() {
+            let names = dependencies(package).any(|dependency| dependency == client);
+            assert!(!names || name(package) == owner, "{} names {client}", name(package));
+        }
     }
 }
 

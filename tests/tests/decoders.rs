@@ -1,13 +1,15 @@
-//! The checks of the fuzz targets on seeded mutations, so that they run on every machine.
-//! `SKEIN_SEED=…` starts from another seed.
+//! The checks of the fuzz targets on seeded mutations and on whatever inputs fuzzing has left in
+//! `fuzz/corpus`, so that they run on every machine. `SKEIN_SEED=…` starts from another seed.
 
-use std::env;
+use std::{env, fs, path::Path};
 
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use skein_tests::{decode::CHECKS, seeds::seeds};
 
 /// Mutations of the seeds of each check.
 const MUTATIONS: usize = 20_000;
+/// Inputs of each check's corpus, at most.
+const CORPUS_MAX: usize = 20_000;
 /// Changes to one seed.
 const CHANGES_MAX: usize = 4;
 
@@ -30,6 +32,18 @@ fn every_decoder_holds_against_mutations() {
             }
             let held = std::panic::catch_unwind(|| check(&bytes));
             assert!(held.is_ok(), "{name} failed in round {round} of seed {seed} on {bytes:02x?}");
+        }
+    }
+}
+
+#[test]
+fn every_decoder_holds_against_the_corpus() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
+    for (name, check) in CHECKS {
+        // Only where somebody has fuzzed is there one.
+        let files = fs::read_dir(corpus.join(name)).into_iter().flatten().flatten();
+        for file in files.take(CORPUS_MAX) {
+            check(&fs::read(file.path()).expect("an input can be read"));
         }
     }
 }

@@ -42,6 +42,18 @@ pub fn new(name: &str) -> PathBuf {
     path
 }
 
+/// Has the janitor leave a folder of this process's, for looking at it; gives where it is from now on.
+pub fn keep(folder: &Path) -> PathBuf {
+    let Ok(inside) = folder.strip_prefix(root()) else { return folder.to_owned() };
+    let mut kept = root().as_os_str().to_owned();
+    kept.push("-kept");
+    let kept = PathBuf::from(kept);
+    fs::create_dir_all(&kept).expect("the temporary folder takes folders");
+    let to = kept.join(inside.iter().collect::<Vec<_>>().join("-".as_ref()));
+    fs::rename(folder, &to).expect("a folder can be moved within its file system");
+    to
+}
+
 /// Has the janitor remove a file that a server will put outside of its folder.
 pub fn remove_too(path: &str) {
     let list = root().join("elsewhere");
