@@ -32,7 +32,11 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-use self::{fault::Fault, reader::Readers, writer::Writer};
+use self::{
+    fault::{Fault, failed},
+    reader::Readers,
+    writer::Writer,
+};
 use crate::StoreError;
 
 /// How long a connection waits for another process that has the file locked, such as a backup.
@@ -71,13 +75,14 @@ impl Sqlite {
     ///
     /// # Errors
     /// If the file cannot be opened, is no database, or has a schema that this version does not
-    /// know.
+    /// know. [`StoreError::Unavailable`] if the disk is full.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         create_private(path).map_err(|error| failed("create its file", error))?;
-        let connection = open_for_writing(path).map_err(|error| failed("open its file", error))?;
+        let connection = open_for_writing(path)
+            .map_err(|error| Fault::from(error).while_doing("open its file"))?;
         let connection = migrate(connection)?;
         let readers = Readers::open(|| open_for_reading(path))
-            .map_err(|error| failed("open its file for reading", error))?;
+            .map_err(|error| Fault::from(error).while_doing("open its file for reading"))?;
         let writer =
             Writer::start(connection).map_err(|error| failed("start its writer", error))?;
         Ok(Self { path: path.to_owned(), writer, readers })
@@ -107,13 +112,6 @@ impl Sqlite {
     {
         self.readers.run(doing, work).await
     }
-}
-
-fn failed<E>(doing: &'static str, source: E) -> StoreError
-where
-    E: std::error::Error + Send + Sync + 'static,
-{
-    StoreError::Failed { doing, source: Box::new(source) }
 }
 
 /// SQLite would create the file with the permissions of any document, but it holds password

@@ -8,7 +8,11 @@ use std::{
 
 use tokio::task;
 
-use super::{Sqlite, failed, fault::Fault, open_connection};
+use super::{
+    Sqlite,
+    fault::{Fault, failed},
+    open_connection,
+};
 use crate::{StoreError, instance::InstanceId};
 
 impl Sqlite {

@@ -1,11 +1,13 @@
 //! What can go wrong inside a transaction. `?` turns both a refusal and a database error into a
 //! [`Fault`]; what was being done is added once, where the transaction is run.
 
-use rusqlite::ErrorCode;
+use std::error::Error;
+
+use rusqlite::{ErrorCode, ffi};
 use skein_core::refusal::Refusal;
 use thiserror::Error;
 
-use crate::StoreError;
+use crate::{StoreError, metric};
 
 /// Why a piece of a transaction was not done.
 pub(super) enum Fault {
@@ -21,11 +23,8 @@ impl Fault {
         match self {
             Self::Refused(refusal) => StoreError::Refused(refusal),
             Self::Database(error) => match Obstacle::of(&error) {
-                Some(obstacle) => {
-                    let source = Box::new(Away { obstacle, error });
-                    StoreError::Unavailable { doing, source }
-                }
-                None => StoreError::Failed { doing, source: Box::new(error) },
+                Some(obstacle) => unavailable(doing, Away { obstacle, error }),
+                None => failed(doing, error),
             },
         }
     }
@@ -58,7 +57,12 @@ pub(super) enum Obstacle {
 impl Obstacle {
     /// The obstacle that an error tells of, if it is one.
     pub(super) fn of(error: &rusqlite::Error) -> Option<Self> {
-        match error.sqlite_error_code()? {
+        let error = error.sqlite_error()?;
+        // The index of the write-ahead log could not grow, for which a full disk is the reason.
+        if error.extended_code == ffi::SQLITE_IOERR_SHMSIZE {
+            return Some(Self::DiskFull);
+        }
+        match error.code {
             ErrorCode::DiskFull => Some(Self::DiskFull),
             ErrorCode::SystemIoFailure => Some(Self::DiskFails),
             ErrorCode::DatabaseBusy => Some(Self::Locked),
@@ -75,10 +79,26 @@ struct Away {
     error: rusqlite::Error,
 }
 
+/// The database could not, and may be able to later.
+pub(super) fn unavailable<E>(doing: &'static str, source: E) -> StoreError
+where
+    E: Error + Send + Sync + 'static,
+{
+    metric::error("unavailable");
+    StoreError::Unavailable { doing, source: Box::new(source) }
+}
+
+/// The database failed.
+pub(super) fn failed<E>(doing: &'static str, source: E) -> StoreError
+where
+    E: Error + Send + Sync + 'static,
+{
+    metric::error("failed");
+    StoreError::Failed { doing, source: Box::new(source) }
+}
+
 #[cfg(test)]
 mod tests {
-    use rusqlite::ffi;
-
     use super::*;
 
     #[test]
@@ -88,7 +108,7 @@ mod tests {
             (ffi::SQLITE_IOERR, Some(Obstacle::DiskFails)),
             (ffi::SQLITE_IOERR_WRITE, Some(Obstacle::DiskFails)),
             (ffi::SQLITE_IOERR_FSYNC, Some(Obstacle::DiskFails)),
-            (ffi::SQLITE_IOERR_SHMSIZE, Some(Obstacle::DiskFails)),
+            (ffi::SQLITE_IOERR_SHMSIZE, Some(Obstacle::DiskFull)),
             (ffi::SQLITE_BUSY, Some(Obstacle::Locked)),
             (ffi::SQLITE_BUSY_RECOVERY, Some(Obstacle::Locked)),
             (ffi::SQLITE_CONSTRAINT_UNIQUE, None),

@@ -3,6 +3,8 @@
 mod append;
 mod page;
 
+use std::time::Instant;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
 use skein_core::{
@@ -20,6 +22,7 @@ use super::{
 use crate::{
     StoreError,
     log::{Appended, Committed, Logs, Page},
+    metric,
 };
 
 /// `logs.kind` and `entries.kind` of a personal log. Persisted: stable.
@@ -42,9 +45,12 @@ impl Logs for Sqlite {
         draft: Draft,
         now: Timestamp,
     ) -> Result<Appended, StoreError> {
+        let asked = Instant::now();
         let digest = append::digest(&draft);
-        self.write("append to a log", move |db| append::append(db, author, draft, &digest, now))
-            .await
+        let work = move |db: &Connection| append::append(db, author, draft, &digest, now);
+        let appended = self.write("append to a log", work).await?;
+        metric::append(asked.elapsed());
+        Ok(appended)
     }
 
     async fn read_after(&self, log: LogId, after: Seq, limit: usize) -> Result<Page, StoreError> {

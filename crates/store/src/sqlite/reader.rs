@@ -1,13 +1,16 @@
 //! The connections that read: a fixed number, each used by one blocking task at a time.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
 use rusqlite::Connection;
 use tokio::{sync::Semaphore, task};
 use tracing::Span;
 
-use super::{failed, fault::Fault};
-use crate::StoreError;
+use super::fault::{Fault, failed};
+use crate::{StoreError, metric};
 
 /// Read connections. Reads are short and mostly from memory; more would only share the processors.
 const READERS: usize = 4;
@@ -32,10 +35,12 @@ impl Readers {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     {
+        let asked = Instant::now();
         let permit = Arc::clone(&self.permits)
             .acquire_owned()
             .await
             .map_err(|error| failed("reach its readers", error))?;
+        metric::pool_wait(asked.elapsed());
         let idle = Arc::clone(&self.idle);
         let span = Span::current();
         let blocking = task::spawn_blocking(move || {

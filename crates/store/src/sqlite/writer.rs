@@ -21,11 +21,8 @@ use tokio::{
 };
 use tracing::Span;
 
-use super::{
-    failed,
-    fault::{Fault, Obstacle},
-};
-use crate::StoreError;
+use super::fault::{Fault, Obstacle, failed, unavailable};
+use crate::{StoreError, metric};
 
 /// Jobs in one transaction at most. Beyond a few hundred, the cost of the sync no longer shows,
 /// and the first of the batch would wait for the last.
@@ -124,10 +121,10 @@ impl Broken {
 
     /// The answer for a caller whose job was in the batch.
     fn answer(&self, doing: &'static str) -> StoreError {
-        let source = Box::new(WriteFailed::Batch(self.cause.clone()));
+        let source = WriteFailed::Batch(self.cause.clone());
         match self.obstacle {
-            Some(_) => StoreError::Unavailable { doing, source },
-            None => StoreError::Failed { doing, source },
+            Some(_) => unavailable(doing, source),
+            None => failed(doing, source),
         }
     }
 }
@@ -214,6 +211,7 @@ fn write_until_closed(connection: &Connection, mut queue: mpsc::Receiver<Message
     let mut jobs = Vec::with_capacity(BATCH_JOBS_MAX);
     let mut obstacle = None;
     while queue.blocking_recv_many(&mut messages, BATCH_JOBS_MAX) > 0 {
+        metric::queue(messages.len() + queue.len());
         for message in messages.drain(..) {
             match message {
                 Message::Job(job) => jobs.push(job),
@@ -236,6 +234,7 @@ fn write_batch(
     if jobs.is_empty() {
         return;
     }
+    metric::batch(jobs.len());
     let failure = commit_all(connection, jobs).err();
     tell(failure.as_ref(), jobs.len(), obstacle);
     for job in jobs.drain(..) {

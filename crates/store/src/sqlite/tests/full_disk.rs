@@ -136,7 +136,7 @@ async fn loses_nothing_and_goes_on_when_there_is_room() {
 }
 
 #[tokio::test]
-async fn opens_and_reads_and_says_what_is_wrong() {
+async fn says_what_is_wrong_at_work_and_at_the_start() {
     let disk = SmallDisk::mount(4 * 1024 * 1024);
     let sqlite = Arc::new(super::open(disk.path()));
     let (mut writer, author) = Writer::new(&sqlite).await;
@@ -150,4 +150,15 @@ async fn opens_and_reads_and_says_what_is_wrong() {
     disk.free();
     assert_eq!(writer.append(author, &mut acknowledged).await, 0);
     assert_eq!(entries(&*sqlite, writer.conversation).await, acknowledged);
+
+    // A start on a full disk is refused with the same words, and harms nothing.
+    let conversation = writer.conversation;
+    sqlite.close().await;
+    drop((writer, sqlite));
+    disk.fill();
+    let error = Sqlite::open(&disk.path().join("skein.db")).err().expect("there is no room");
+    let StoreError::Unavailable { source, .. } = &error else { panic!("{error:?}") };
+    assert!(source.to_string().contains("the disk is full"), "{source}");
+    disk.free();
+    assert_eq!(entries(&super::open(disk.path()), conversation).await, acknowledged);
 }
