@@ -46,7 +46,7 @@ codes! {
     TimedOut = 7, "timed_out";
     /// No valid token.
     Unauthorised = 8, "unauthorised";
-    /// A valid token, but not the right.
+    /// A valid token or password, but not the right.
     Forbidden = 9, "forbidden";
     /// No such thing, or not for this account to know.
     NotFound = 10, "not_found";
