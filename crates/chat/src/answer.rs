@@ -1,7 +1,7 @@
 //! Answers the requests of a session. Who asks is known from the session alone (invariant 7); who
 //! may do what is decided by [`skein_core::policy`], on facts from the store.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use skein_bus::hint::{Hint, Hints, Topic};
 use skein_core::{
@@ -12,6 +12,7 @@ use skein_core::{
     refusal::Refusal,
     time::Clock,
 };
+use skein_ops::observe::count_error;
 use skein_store::{
     Store, StoreError,
     contact::Step as StepTaken,
@@ -23,7 +24,7 @@ use skein_wire::{
     session::{ReadFrom, Request, Step},
 };
 
-use crate::hub::Hub;
+use crate::{hub::Hub, metric};
 
 /// What answering takes.
 #[derive(Clone)]
@@ -38,11 +39,18 @@ impl Answerer {
     /// Does what `identity` asks and says what came of it.
     pub(crate) async fn answer(&self, identity: &Identity, request: pb::request::Kind) -> Kind {
         let account = identity.account.id;
+        let (kind, began) = (name(&request), Instant::now());
         let answered = async {
             let request = Request::parse(account, request)?;
             self.carry_out(account, request).await.map_err(StoreError::into_refusal)
         };
-        answered.await.unwrap_or_else(|refusal: Refusal| Kind::Error(refusal.into()))
+        let answered: Result<Kind, Refusal> = answered.await;
+        let code = answered.as_ref().map_or_else(|refusal| refusal.code.name(), |_| "ok");
+        metric::request(kind, code, began.elapsed());
+        answered.unwrap_or_else(|refusal| {
+            count_error("chat", refusal.code);
+            Kind::Error(refusal.into())
+        })
     }
 
     async fn carry_out(&self, account: AccountId, request: Request) -> Result<Kind, StoreError> {
@@ -56,11 +64,11 @@ impl Answerer {
             }
             Request::Step { peer, id, step } => self.step(account, peer, id, step).await,
             Request::ListContacts => {
-                let contacts = self.store.contacts(account).await?.into_iter();
-                let contacts = contacts.map(|contact| {
-                    let online = self.hub.is_online(contact.profile.id);
-                    people::contact(contact, online)
-                });
+                let contacts = self.store.contacts(account).await?;
+                let accounts: Vec<_> = contacts.iter().map(|one| one.profile.id).collect();
+                let online = self.hub.present(&accounts).await;
+                let contacts = contacts.into_iter().zip(online);
+                let contacts = contacts.map(|(contact, online)| people::contact(contact, online));
                 Ok(Kind::Contacts(pb::Contacts { contacts: contacts.collect() }))
             }
             Request::ListRequests => {
@@ -125,5 +133,22 @@ impl Answerer {
 
     async fn publish(&self, log: LogId, entry: skein_core::entry::Entry) {
         self.hints.publish(Topic::Log(log), Hint::Appended(log, Arc::new(entry))).await;
+    }
+}
+
+/// What a request is called where it is counted.
+const fn name(request: &pb::request::Kind) -> &'static str {
+    use pb::request::Kind;
+    match request {
+        Kind::Append(_) => "append",
+        Kind::ReadLog(_) => "read_log",
+        Kind::FindAccounts(_) => "find_accounts",
+        Kind::RequestContact(_) => "request_contact",
+        Kind::AcceptContact(_) => "accept_contact",
+        Kind::DeclineContact(_) => "decline_contact",
+        Kind::RemoveContact(_) => "remove_contact",
+        Kind::ListContacts(_) => "list_contacts",
+        Kind::ListRequests(_) => "list_requests",
+        Kind::ListConversations(_) => "list_conversations",
     }
 }

@@ -44,6 +44,9 @@ pub struct Config {
     /// Requests that an account may make at once.
     #[serde(deserialize_with = "positive")]
     pub requests_burst: u32,
+    /// Over how long the node sends its sessions to others when it is stopped, if there are others.
+    /// It takes at most most of the time that the process has for stopping.
+    pub drain_seconds: u64,
 }
 
 impl Default for Config {
@@ -62,6 +65,7 @@ impl Default for Config {
             stall_timeout_seconds: 60,
             requests_per_second: 200,
             requests_burst: 1_000,
+            drain_seconds: 10,
         }
     }
 }
@@ -69,6 +73,12 @@ impl Default for Config {
 impl Config {
     pub(crate) const fn hello_timeout(&self) -> Duration {
         Duration::from_secs(self.hello_timeout_seconds)
+    }
+
+    /// How long the node may take from the soft stop to the end of its sessions, of the time that
+    /// the process has: the rest is for what they have begun.
+    pub(crate) fn stop_within(&self, deadline: Duration) -> Duration {
+        Duration::from_secs(self.drain_seconds).min(deadline.mul_f32(0.7))
     }
 
     pub(crate) const fn stall_timeout(&self) -> Duration {

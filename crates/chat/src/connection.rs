@@ -19,10 +19,12 @@ use skein_wire::{
     pb::{self, open::Kind},
 };
 use tokio::{sync::OwnedSemaphorePermit, task::JoinSet};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     answer::Answerer,
     config::Config,
+    metric,
     session::{Refused, Session},
 };
 
@@ -32,6 +34,7 @@ pub(crate) struct Service {
     pub(crate) config: Arc<Config>,
     pub(crate) answerer: Answerer,
     pub(crate) resource: Arc<dyn Resource>,
+    pub(crate) ending: CancellationToken,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -40,8 +43,12 @@ impl Service {
     pub(crate) async fn serve(self, connection: Connection, place: (Place, OwnedSemaphorePermit)) {
         let hello = self.hello(&connection);
         let (session, sender, receiver) = match hello.await {
-            Ok(opened) => opened,
+            Ok(opened) => {
+                metric::hello("welcomed");
+                opened
+            }
             Err(Refused { code, message }) => {
+                metric::hello(code.name());
                 tracing::debug!(close.code = %code, "a connection was refused: {message}");
                 connection.close(code, &message);
                 return;
@@ -51,7 +58,8 @@ impl Service {
         connection.raise_limits();
         let identity = Arc::clone(&session.identity);
         let stall = self.config.stall_timeout();
-        let running = session.run(&connection, sender, receiver, stall, &self.shutdown);
+        let running =
+            session.run(&connection, sender, receiver, stall, &self.ending, &self.shutdown);
         // The streams live in this task, so that they end with the session.
         tokio::select! {
             () = running => {}
@@ -63,6 +71,9 @@ impl Service {
     }
 
     async fn hello(&self, connection: &Connection) -> Result<(Session, Sender, Receiver), Refused> {
+        if self.answerer.hub.is_draining() {
+            return Err(Refused::draining());
+        }
         let opened = in_time(self.config.hello_timeout(), async {
             let (sender, mut receiver) = connection
                 .accept()
@@ -76,7 +87,7 @@ impl Service {
         });
         let opened = tokio::select! {
             opened = opened => opened,
-            () = self.shutdown.begun() => return Err(Refused::draining()),
+            () = self.ending.cancelled() => return Err(Refused::draining()),
         };
         let (mut sender, receiver, open) = opened.map_err(|refusal| {
             Refused::new(CloseCode::TimedOut, &format!("{}: {refusal}", refusal.code))
@@ -89,7 +100,7 @@ impl Service {
         };
         let (answerer, patience) = (self.answerer.clone(), self.config.hello_timeout());
         let opening =
-            Session::open(hello, connection, &mut sender, answerer, patience, &self.shutdown);
+            Session::open(hello, connection, &mut sender, answerer, patience, &self.ending);
         let session = opening.await?;
         Ok((session, sender, receiver))
     }
@@ -147,6 +158,7 @@ impl Service {
                 if let Err(refusal) = self.take_request(account) {
                     return crate::upload::refuse(refusal, config, sender, receiver).await;
                 }
+                let _counted = metric::Transfer::begin("upload");
                 let resource = &*self.resource;
                 crate::upload::serve(open, account, resource, config, sender, receiver).await
             }
@@ -154,6 +166,7 @@ impl Service {
                 if let Err(refusal) = self.take_request(account) {
                     return crate::download::refuse(refusal, config, sender).await;
                 }
+                let _counted = metric::Transfer::begin("download");
                 let (store, resource) = (&*self.answerer.store, &*self.resource);
                 crate::download::serve(open, account, store, resource, config, sender).await
             }

@@ -13,7 +13,7 @@ use skein_wire::{
     transfer::DownloadRequest,
 };
 
-use crate::{config::Config, connection::in_time};
+use crate::{config::Config, connection::in_time, metric};
 
 /// Serves one download stream, and tells the client if it cannot.
 pub(crate) async fn serve(
@@ -28,6 +28,7 @@ pub(crate) async fn serve(
         Ok((header, mut source)) => {
             say(sender, config, Kind::Header(header)).await?;
             while let Some(bytes) = source.next().await? {
+                metric::transferred("down", bytes.len());
                 in_time(config.stall_timeout(), sender.bytes(bytes)).await??;
             }
             Ok(())

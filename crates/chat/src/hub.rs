@@ -5,7 +5,9 @@
 //! topics that only it lived on are gone. What an account has left of its request rate is kept a
 //! little longer, so that coming back does not refill it.
 
+mod attendance;
 mod fanout;
+mod review;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,7 +15,11 @@ use std::{
     time::Duration,
 };
 
-use skein_bus::hint::{Delivery, Hint, Hints, Subscription, Topic, Topics};
+use bytes::Bytes;
+use skein_bus::{
+    hint::{Delivery, Hints, Subscription, Topic, Topics},
+    presence::Presence,
+};
 use skein_core::{
     account::Identity,
     bucket::TokenBucket,
@@ -23,13 +29,18 @@ use skein_core::{
 };
 use skein_net::Connection;
 use skein_store::{Store, token::TokenHash};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 
+use self::attendance::Attendance;
 pub(crate) use self::fanout::event;
-use crate::{config::Config, queue::Queue};
+use crate::{config::Config, metric, queue::Queue};
 
 /// Deliveries of the bus that wait for this node. Beyond it every session is behind.
 const DELIVERIES_MAX: usize = 4096;
+/// Sessions that compare their heads with the store at a time. When the bus has lost something all
+/// of them want to.
+const COMPARING_MAX: usize = 32;
 
 /// A session's number on this node.
 pub(crate) type SessionNumber = u64;
@@ -44,6 +55,13 @@ pub struct Hub {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     config: Config,
+    attendance: Attendance,
+    /// Logins may have ended without a word.
+    review: Notify,
+    /// Turns to compare heads with the store.
+    pub(crate) comparing: Semaphore,
+    /// The node goes away and lets nobody in.
+    draining: CancellationToken,
 }
 
 #[derive(Default)]
@@ -67,8 +85,14 @@ struct Live {
 struct Account {
     sessions: HashSet<SessionNumber>,
     requests: TokenBucket,
-    /// Whether its contacts have been told that it is here.
+    /// Whether its contacts have been told that it is here, or need not be.
     announced: bool,
+}
+
+impl State {
+    fn is_online(&self, account: AccountId) -> bool {
+        self.accounts.get(&account).is_some_and(|shared| !shared.sessions.is_empty())
+    }
 }
 
 impl Hub {
@@ -76,11 +100,25 @@ impl Hub {
         config: Config,
         store: Arc<dyn Store>,
         hints: Arc<dyn Hints>,
+        presence: Arc<dyn Presence>,
         clock: Arc<dyn Clock>,
     ) -> (Arc<Self>, mpsc::Receiver<Delivery>) {
         let Subscription { topics, deliveries } = hints.subscribe(DELIVERIES_MAX);
-        let (state, watching) = Default::default();
-        (Arc::new(Self { state, watching, topics, hints, store, clock, config }), deliveries)
+        let attendance = Attendance::new(presence, config.name.clone());
+        let hub = Self {
+            state: Mutex::default(),
+            watching: tokio::sync::Mutex::default(),
+            topics,
+            hints,
+            store,
+            clock,
+            config,
+            attendance,
+            review: Notify::new(),
+            comparing: Semaphore::new(COMPARING_MAX),
+            draining: CancellationToken::new(),
+        };
+        (Arc::new(hub), deliveries)
     }
 
     /// Sessions that are connected here.
@@ -98,13 +136,38 @@ impl Hub {
     /// Whether the account has a session here.
     #[must_use]
     pub fn is_online(&self, account: AccountId) -> bool {
-        self.state().accounts.get(&account).is_some_and(|shared| !shared.sessions.is_empty())
+        self.state().is_online(account)
+    }
+
+    /// Whether the node goes away and lets nobody in.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    /// From now on nobody is let in.
+    pub(crate) fn begin_drain(&self) {
+        self.draining.cancel();
+    }
+
+    /// Resolves once nobody is let in any more.
+    pub(crate) async fn drain_begun(&self) {
+        self.draining.cancelled().await;
+    }
+
+    pub(crate) fn session_numbers(&self) -> Vec<SessionNumber> {
+        self.state().sessions.keys().copied().collect()
+    }
+
+    /// Puts an event into a session's queue, if there is room.
+    pub(crate) fn offer(&self, number: SessionNumber, frame: &Bytes) -> bool {
+        self.state().sessions.get(&number).is_some_and(|live| live.queue.offer(frame))
     }
 
     /// Enters a session that has logged in.
     ///
     /// # Errors
-    /// `too_many` sessions of this account or in all; `rate_limited`.
+    /// `draining`; `too_many` sessions of this account or in all; `rate_limited`.
     pub(crate) async fn enter(
         &self,
         identity: &Identity,
@@ -116,6 +179,10 @@ impl Hub {
         let _turn = self.watching.lock().await;
         let (number, first) = {
             let mut state = self.state();
+            if self.is_draining() {
+                let message = "the server is going away; come back soon";
+                return Err(Refusal::new(Code::Draining, message));
+            }
             if state.sessions.len() >= self.config.sessions_max {
                 return Err(Refusal::new(Code::TooMany, "this server is full; try again later"));
             }
@@ -134,9 +201,11 @@ impl Hub {
             state.next_number += 1;
             let logs = HashSet::new();
             state.sessions.insert(number, Live { account, token, connection, queue, logs });
+            metric::sessions(state.sessions.len());
             (number, first)
         };
         if first {
+            self.attendance.changed(account);
             self.topics.watch(Topic::Account(account)).await;
         }
         Ok(number)
@@ -160,28 +229,11 @@ impl Hub {
         }
     }
 
-    /// Takes a session out, with everything that was kept for it, and tells the account's contacts
-    /// if it was the last one here.
+    /// Takes a session out, with everything that was kept for it.
     pub(crate) async fn leave(&self, number: SessionNumber) {
-        let turn = self.watching.lock().await;
-        let Some((gone, idle)) = self.remove(number) else { return };
-        for topic in idle {
+        let _turn = self.watching.lock().await;
+        for topic in self.remove(number) {
             self.topics.unwatch(topic).await;
-        }
-        drop(turn);
-        if let Some(account) = gone {
-            self.announce(account, false).await;
-        }
-    }
-
-    /// Tells the account's contacts that it is here, unless they know.
-    pub(crate) async fn announce_online(&self, account: AccountId) {
-        let news = match self.state().accounts.get_mut(&account) {
-            Some(shared) => !std::mem::replace(&mut shared.announced, true),
-            None => false,
-        };
-        if news {
-            self.announce(account, true).await;
         }
     }
 
@@ -196,11 +248,11 @@ impl Hub {
         shared.requests.take(now)
     }
 
-    /// Takes a session out of the state. The account whose contacts should hear that it is gone,
-    /// and the topics that nobody here lives on any more.
-    fn remove(&self, number: SessionNumber) -> Option<(Option<AccountId>, Vec<Topic>)> {
+    /// Takes a session out of the state. The topics that nobody here lives on any more.
+    fn remove(&self, number: SessionNumber) -> Vec<Topic> {
         let mut state = self.state();
-        let live = state.sessions.remove(&number)?;
+        let Some(live) = state.sessions.remove(&number) else { return Vec::new() };
+        metric::sessions(state.sessions.len());
         let mut idle = Vec::new();
         for log in live.logs {
             if let Some(followers) = state.logs.get_mut(&log) {
@@ -211,44 +263,22 @@ impl Hub {
                 }
             }
         }
-        let mut gone = None;
         if let Some(shared) = state.accounts.get_mut(&live.account) {
             shared.sessions.remove(&number);
             if shared.sessions.is_empty() {
                 idle.push(Topic::Account(live.account));
-                gone = std::mem::take(&mut shared.announced).then_some(live.account);
+                self.attendance.changed(live.account);
             }
         }
-        Some((gone, idle))
+        idle
     }
 
-    /// Tells the contacts of an account that it came or went. Whoever was removed shares a
-    /// conversation with it still, and learns nothing.
-    async fn announce(&self, account: AccountId, online: bool) {
-        let contacts = match self.store.contacts(account).await {
-            Ok(contacts) => contacts,
-            Err(error) => {
-                let refusal = error.into_refusal();
-                tracing::warn!(error.code = %refusal.code, "could not tell who is online");
-                return;
-            }
-        };
-        for contact in contacts {
-            // It may have come back, or gone again, meanwhile: then that news is on its way.
-            if self.is_online(account) != online {
-                return;
-            }
-            let topic = Topic::Log(LogId::Conversation(contact.conversation));
-            self.hints.publish(topic, Hint::Presence { account, online }).await;
-        }
-    }
-
-    /// Forgets accounts that are gone and whose rate has recovered.
+    /// Forgets accounts that are gone, as everyone knows, and whose rate has recovered.
     fn forget_rested(&self) {
         let now = self.clock.now();
-        self.state()
-            .accounts
-            .retain(|_, shared| !shared.sessions.is_empty() || !shared.requests.is_full(now));
+        self.state().accounts.retain(|_, shared| {
+            !shared.sessions.is_empty() || shared.announced || !shared.requests.is_full(now)
+        });
     }
 
     fn account(&self, now: Timestamp) -> Account {

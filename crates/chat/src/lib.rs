@@ -2,7 +2,8 @@
 //!
 //! A connection (`connection.rs`) says hello on its session stream, and then opens a stream for each
 //! further piece of work. The [`hub`] knows who has a session here and which logs they live on; the
-//! bus tells it what was appended anywhere, and it tells the sessions.
+//! bus tells it what was appended anywhere, and it tells the sessions. A node that goes away sends
+//! its sessions to others before it ends (`drain.rs`).
 //!
 //! **Architecture Invariants**: a node holds no truth, so killing it loses nothing. An append is
 //! answered after its commit (invariant 1), and only then told to the bus (invariant 4). Every
@@ -12,7 +13,9 @@ mod answer;
 pub mod config;
 mod connection;
 mod download;
+mod drain;
 pub mod hub;
+pub mod metric;
 mod queue;
 mod report;
 mod requests;

@@ -4,13 +4,18 @@
 //! there is no room the event is dropped and the session is *behind*, and once the queue has
 //! drained it is told the heads of its logs, so that it reads what it missed.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::metric;
 
 /// Frames that wait on one session.
 const QUEUE_FRAMES_MAX: usize = 256;
@@ -82,25 +87,46 @@ impl Queue {
         if self.mark.behind.load(Ordering::Acquire) {
             return;
         }
-        let room = Arc::clone(&self.room).try_acquire_many_owned(size(frame)).ok();
-        let sent = room.is_some_and(|room| {
-            self.frames.try_send(Waiting { frame: frame.clone(), _room: room }).is_ok()
-        });
-        if !sent {
+        metric::event(self.frames.max_capacity() - self.frames.capacity());
+        if !self.offer(frame) {
+            metric::behind("full");
             self.set_behind();
         }
+    }
+
+    /// Puts in an event if there is room. Whether there was.
+    pub(crate) fn offer(&self, frame: &Bytes) -> bool {
+        let room = Arc::clone(&self.room).try_acquire_many_owned(size(frame)).ok();
+        room.is_some_and(|room| {
+            self.frames.try_send(Waiting { frame: frame.clone(), _room: room }).is_ok()
+        })
     }
 }
 
 impl Queue {
     /// Makes the session compare its logs with the store, once what waits has been sent.
     pub(crate) fn set_behind(&self) {
-        self.mark.behind.store(true, Ordering::Release);
-        self.mark.set.notify_one();
+        self.mark.set();
+    }
+}
+
+impl Mark {
+    fn set(&self) {
+        self.behind.store(true, Ordering::Release);
+        self.set.notify_one();
     }
 }
 
 impl Drain {
+    /// The heads could not be told now: they are wanted again after a while.
+    pub(crate) fn retry_behind(&self, after: Duration) {
+        let mark = Arc::clone(&self.mark);
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            mark.set();
+        });
+    }
+
     /// What to send next, once there is something. Can be cancelled.
     pub(crate) async fn next(&mut self) -> Next {
         loop {

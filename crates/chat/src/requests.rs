@@ -17,6 +17,7 @@ use tokio::{
     sync::{Semaphore, oneshot},
     task::coop::unconstrained,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{answer::Answerer, queue::Queue};
 
@@ -61,7 +62,7 @@ impl Requests {
 
     /// Serves until the client or the node ends the session. Returns why. Can be cancelled, and is
     /// to be followed by [`finish`](Self::finish) in any case.
-    pub(crate) async fn serve(&mut self, shutdown: &Shutdown) -> (CloseCode, String) {
+    pub(crate) async fn serve(&mut self, ending: &CancellationToken) -> (CloseCode, String) {
         let Self { intake, under_way, queue } = self;
         loop {
             tokio::select! {
@@ -71,7 +72,7 @@ impl Requests {
                         return (CloseCode::Normal, String::new());
                     }
                 }
-                () = shutdown.begun() => {
+                () = ending.cancelled() => {
                     return (
                         CloseCode::Draining,
                         "the server is going away; come back soon".to_owned(),

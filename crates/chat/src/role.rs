@@ -1,12 +1,8 @@
 //! Starts a chat node.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use skein_bus::hint::Hints;
+use skein_bus::{hint::Hints, presence::Presence};
 use skein_core::{
     port::{
         directory::{ChatNode, Directory},
@@ -23,12 +19,13 @@ use skein_store::Store;
 use skein_wire::close::CloseCode;
 use thiserror::Error;
 use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     answer::Answerer,
     config::Config,
     connection::{Service, in_time},
+    drain::Drain,
     hub::Hub,
     report::Reporter,
 };
@@ -40,6 +37,8 @@ const UNPROVEN_MAX: usize = 2048;
 /// Of these, connections of one network whose clients have not shown that they are there. Further
 /// ones must, so that nobody can take up a network's places from elsewhere.
 const UNVALIDATED_MAX: usize = 8;
+/// How long telling that the last sessions have left may take.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the last packets to closed sessions may take.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -49,6 +48,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// The bus.
     pub hints: Arc<dyn Hints>,
+    /// Who is present at any node.
+    pub presence: Arc<dyn Presence>,
     /// Keeps blobs.
     pub resource: Arc<dyn Resource>,
     /// Gives clients their node.
@@ -57,6 +58,8 @@ pub struct Parts {
     pub certificate: Certificate,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// How long the process has from the soft stop to the hard one.
+    pub deadline: Duration,
 }
 
 /// A chat node that accepts.
@@ -95,7 +98,7 @@ pub async fn bind(
     parts: Parts,
     shutdown: &Shutdown,
 ) -> Result<Running, BindError> {
-    let Parts { store, hints, resource, directory, certificate, clock } = parts;
+    let Parts { store, hints, presence, resource, directory, certificate, clock, deadline } = parts;
     let identity = certificate.load(clock.now())?;
     let listen = ListenConfig {
         idle_timeout: Duration::from_secs(config.idle_timeout_seconds),
@@ -112,17 +115,29 @@ pub async fn bind(
     };
     let node = ChatNode { name: config.name.clone(), address, trust: certificate.trust(&identity) };
 
-    let (hub, deliveries) =
-        Hub::new(config.clone(), Arc::clone(&store), Arc::clone(&hints), Arc::clone(&clock));
-    let reporter = Arc::new(Reporter {
-        directory,
-        hub: Arc::clone(&hub),
-        node: Mutex::new(node),
-        sessions_max: config.sessions_max,
-    });
-    reporter.report(false).await;
+    let (hub, deliveries) = Hub::new(
+        config.clone(),
+        Arc::clone(&store),
+        Arc::clone(&hints),
+        presence,
+        Arc::clone(&clock),
+    );
+    let drain = Arc::new(Drain::new(
+        Arc::clone(&directory),
+        Arc::clone(&hub),
+        config.name.clone(),
+        config.stop_within(deadline),
+    ));
+    let max = config.sessions_max;
+    let reporter =
+        Arc::new(Reporter::new(directory, Arc::clone(&hub), Arc::clone(&drain), node, max));
+    reporter.report().await;
     tokio::spawn(Arc::clone(&hub).run(deliveries));
-    shutdown.spawn(Arc::clone(&reporter).run(shutdown.clone()));
+    tokio::spawn(Arc::clone(&hub).keep_attendance());
+    tokio::spawn(Arc::clone(&hub).keep_reviewing());
+    tokio::spawn(Arc::clone(&hub).feel_pulse());
+    shutdown.spawn(Arc::clone(&reporter).run(drain.closing.clone()));
+    shutdown.spawn(Arc::clone(&drain).run(shutdown.clone()));
     shutdown.spawn(keep_certificate(
         certificate,
         identity.fingerprint(),
@@ -136,9 +151,10 @@ pub async fn bind(
         config: Arc::new(config),
         answerer: Answerer { hub: Arc::clone(&hub), store, hints, clock },
         resource,
+        ending: drain.ending.clone(),
         shutdown: shutdown.clone(),
     };
-    shutdown.spawn(accept(listener, doorkeeper, service));
+    shutdown.spawn(accept(listener, doorkeeper, service, drain.closing.clone()));
     Ok(Running { addr, hub })
 }
 
@@ -152,14 +168,19 @@ impl Drop for CloseOnDrop {
 }
 
 /// Accepts until the node goes away; then waits until its sessions have been told.
-async fn accept(listener: Listener, doorkeeper: Doorkeeper, service: Service) {
+async fn accept(
+    listener: Listener,
+    doorkeeper: Doorkeeper,
+    service: Service,
+    closing: CancellationToken,
+) {
     let shutdown = service.shutdown.clone();
     let listener = CloseOnDrop(listener);
     let unproven = Arc::new(Semaphore::new(UNPROVEN_MAX));
     let connections = TaskTracker::new();
     loop {
         let arriving = tokio::select! {
-            () = shutdown.begun() => break,
+            () = closing.cancelled() => break,
             arriving = listener.0.accept() => arriving,
         };
         let Some(arriving) = arriving else { break };
@@ -185,6 +206,10 @@ async fn accept(listener: Listener, doorkeeper: Doorkeeper, service: Service) {
     // Connections end by themselves, each with `draining`; who came too late gets it here.
     connections.close();
     connections.wait().await;
+    let leaving = service.answerer.hub.leave_attendance();
+    if tokio::time::timeout(LEAVE_TIMEOUT, leaving).await.is_err() {
+        tracing::debug!("presence runs out by itself");
+    }
     let endpoint = listener.0.clone();
     drop(listener);
     tokio::time::timeout(GOODBYE_TIMEOUT, endpoint.idle()).await.ok();
@@ -217,7 +242,7 @@ async fn keep_certificate(
         }
         shown = identity.fingerprint();
         let trust = certificate.trust(&identity);
-        reporter.node.lock().unwrap_or_else(PoisonError::into_inner).trust = trust;
+        reporter.renew_trust(|node| node.trust = trust);
         tracing::info!("showing a new certificate");
     }
 }

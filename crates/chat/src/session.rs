@@ -7,6 +7,7 @@ use skein_core::{
     account::Identity,
     id::{AccountId, LogId, Seq},
     limit,
+    refusal::Code,
     token::hash_token,
 };
 use skein_net::{
@@ -17,6 +18,7 @@ use skein_net::{
 use skein_ops::lifecycle::Shutdown;
 use skein_store::{StoreError, token::TokenHash};
 use skein_wire::{close::CloseCode, entry::log_number, frame, pb};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     answer::Answerer,
@@ -31,6 +33,9 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a session looks whether its login is still good: logins expire, and the hint that one
 /// was ended may be lost.
 const LOGIN_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How soon heads that could not be compared are compared again.
+const COMPARE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A session that has said hello and been let in.
 pub(crate) struct Session {
@@ -64,7 +69,7 @@ impl Session {
         sender: &mut Sender,
         answerer: Answerer,
         patience: Duration,
-        shutdown: &Shutdown,
+        ending: &CancellationToken,
     ) -> Result<Self, Refused> {
         if hello.cursors.len() > limit::CURSORS_MAX {
             return Err(Refused::new(CloseCode::Protocol, "the hello names too many logs"));
@@ -73,8 +78,10 @@ impl Session {
         let identity = Arc::new(answerer.identify(&token).await?);
         let (queue, drain) = queue();
         let entered = answerer.hub.enter(&identity, token, connection.clone(), queue.clone()).await;
-        let number =
-            entered.map_err(|refusal| Refused::new(CloseCode::Overloaded, &refusal.message))?;
+        let number = entered.map_err(|refusal| match refusal.code {
+            Code::Draining => Refused::draining(),
+            _ => Refused::new(CloseCode::Overloaded, &refusal.message),
+        })?;
         let account = identity.account.id;
         let mut place = Place { account, token, number, answerer, left: false };
         let welcomed = tokio::select! {
@@ -83,13 +90,12 @@ impl Session {
                 CloseCode::TimedOut,
                 "timed_out: the client does not read the welcome",
             )),
-            () = shutdown.begun() => Err(Refused::draining()),
+            () = ending.cancelled() => Err(Refused::draining()),
         };
         if let Err(refused) = welcomed {
             place.leave().await;
             return Err(refused);
         }
-        place.answerer.hub.announce_online(account).await;
         Ok(Self { identity, place, queue, drain })
     }
 
@@ -100,6 +106,7 @@ impl Session {
         sender: Sender,
         receiver: Receiver,
         stall: Duration,
+        ending: &CancellationToken,
         shutdown: &Shutdown,
     ) {
         sender.prioritise(Priority::Session);
@@ -113,7 +120,7 @@ impl Session {
                 sends = false;
                 end
             }
-            end = requests.serve(shutdown) => end,
+            end = requests.serve(ending) => end,
             end = place.login_ends() => end,
             closed = connection.closed() => {
                 tracing::debug!(reason = %closed, "a session's connection ended");
@@ -221,7 +228,14 @@ async fn send(
             }
             Next::Behind => match answerer.heads(number, account).await {
                 Ok(frame) => frame,
-                Err(error) => return (CloseCode::Internal, error.into_refusal().message),
+                Err(error) => match error.into_refusal() {
+                    // Replies go on meanwhile, if only to say that the store is away.
+                    refusal if refusal.code == Code::Unavailable => {
+                        drain.retry_behind(refusal.retry_after.unwrap_or(COMPARE_AGAIN_AFTER));
+                        continue;
+                    }
+                    refusal => return (CloseCode::Internal, refusal.message),
+                },
             },
         };
         match tokio::time::timeout(stall, sender.bytes(frame)).await {
@@ -236,6 +250,8 @@ impl Answerer {
     /// The heads of all of the account's logs, as an event. The session follows any that it did not
     /// follow yet: a hint that it should may have been lost.
     async fn heads(&self, number: SessionNumber, account: AccountId) -> Result<Bytes, StoreError> {
+        // The semaphore is never closed.
+        let _turn = self.hub.comparing.acquire().await;
         let conversations = self.store.conversations(account).await?;
         let mut logs = vec![LogId::Personal(account)];
         logs.extend(conversations.iter().map(|one| LogId::Conversation(one.id)));
@@ -264,7 +280,12 @@ impl Refused {
 
 impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
-        Self::new(CloseCode::Internal, &error.into_refusal().message)
+        let refusal = error.into_refusal();
+        let code = match refusal.code {
+            Code::Unavailable => CloseCode::Unavailable,
+            _ => CloseCode::Internal,
+        };
+        Self::new(code, &refusal.message)
     }
 }
 

@@ -10,7 +10,7 @@ use skein_core::{
 use skein_net::stream::{Receiver, Sender};
 use skein_wire::pb::{self, upload_status::Kind};
 
-use crate::{config::Config, connection::in_time};
+use crate::{config::Config, connection::in_time, metric};
 
 /// Bytes that are handed to the store of blobs at a time: each piece costs one sync of the disk, so
 /// it takes what has arrived, up to this.
@@ -86,6 +86,7 @@ async fn store(
         if piece.is_empty() {
             return sink.finish().await;
         }
+        metric::transferred("up", piece.iter().map(Bytes::len).sum());
         let offsets = sink.write(piece).await?;
         say(sender, config, Kind::Progress(offsets.into())).await?;
     }

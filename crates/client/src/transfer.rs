@@ -159,7 +159,7 @@ impl Current {
                 return;
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -12,6 +12,7 @@ use skein_wire::{close::CloseCode, entry::log_number, frame, pb};
 use tokio::{sync::mpsc, time};
 
 use super::Hub;
+use crate::metric;
 
 /// How often accounts that are gone are looked at, to be forgotten.
 const REST_INTERVAL: Duration = Duration::from_secs(30);
@@ -39,22 +40,20 @@ impl Hub {
                 let frame = event(pb::event::Kind::Presence(presence));
                 self.send(log, Some(account), &frame);
             }
-            Delivery::Hint(_, Hint::SessionsEnded { account, reason, .. }) => {
+            Delivery::Hint(_, Hint::SessionsEnded { account, reason }) => {
                 self.end_sessions(account, &reason).await;
             }
             Delivery::Hint(Topic::Account(_), Hint::Presence { .. }) => {}
-            // Hints were lost: every session compares its logs with the store (invariant 4).
-            Delivery::Missed => {
-                for live in self.state().sessions.values() {
-                    live.queue.set_behind();
-                }
-            }
+            // Hints were lost: every session compares its logs with the store (invariant 4). One of
+            // them may have been that a login has ended.
+            Delivery::Missed => self.suspect(),
         }
     }
 
     async fn pass_on(&self, log: LogId, entry: &Entry) {
         let appended = pb::Appended { log: log_number(log), entry: Some(entry.clone().into()) };
         self.send(log, None, &event(pb::event::Kind::Appended(appended)));
+        metric::delivered(entry.at, self.clock.now());
         if let (LogId::Personal(account), Some(conversation)) = (log, joined(entry)) {
             self.follow_new(account, LogId::Conversation(conversation)).await;
         }
