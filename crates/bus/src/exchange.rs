@@ -14,7 +14,10 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use crate::hint::{Delivery, Hint, Topic};
+use crate::{
+    hint::{Delivery, Hint, Topic},
+    metric,
+};
 
 /// The place in each queue that is kept for the notice.
 const NOTICE_PLACES: usize = 1;
@@ -42,19 +45,50 @@ struct Subscriber {
 }
 
 impl Exchange {
-    pub(crate) fn publish(&self, topic: Topic, hint: &Hint) {
+    /// Hands a hint to whoever watches the topic. False if nobody does.
+    pub(crate) fn publish(&self, topic: Topic, hint: &Hint) -> bool {
+        self.deliver(topic, &Delivery::Hint(topic, hint.clone()))
+    }
+
+    /// Tells whoever watches the topic that hints were lost.
+    pub(crate) fn missed(&self, topic: Topic) {
+        self.deliver(topic, &Delivery::Missed);
+    }
+
+    /// Tells every subscriber that hints were lost.
+    pub(crate) fn missed_by_all(&self) {
         self.locked(|state| {
-            let Some(watchers) = state.watchers.get(&topic) else { return };
+            state.forget_closed();
+            state.subscribers.values_mut().for_each(|subscriber| {
+                subscriber.deliver(&Delivery::Missed);
+            });
+        });
+    }
+
+    /// Whether anyone watches the topic.
+    pub(crate) fn is_watched(&self, topic: Topic) -> bool {
+        self.locked(|state| state.watchers.contains_key(&topic))
+    }
+
+    /// What is watched by anyone.
+    pub(crate) fn topics(&self) -> HashSet<Topic> {
+        self.locked(|state| state.watchers.keys().copied().collect())
+    }
+
+    fn deliver(&self, topic: Topic, delivery: &Delivery) -> bool {
+        self.locked(|state| {
+            let Some(watchers) = state.watchers.get(&topic) else { return false };
             let mut gone = Vec::new();
             for number in watchers {
                 if let Some(subscriber) = state.subscribers.get_mut(number)
-                    && !subscriber.deliver(topic, hint)
+                    && !subscriber.deliver(delivery)
                 {
                     gone.push(*number);
                 }
             }
             gone.into_iter().for_each(|number| state.forget(number));
-        });
+            true
+        })
     }
 
     /// A new subscriber. Its topics are named by its number.
@@ -122,19 +156,22 @@ impl State {
 }
 
 impl Subscriber {
-    /// Delivers a hint or the notice that it was dropped. False if the subscriber has gone.
-    fn deliver(&mut self, topic: Topic, hint: &Hint) -> bool {
+    /// Delivers a hint, or the notice instead when there is no room. False if the subscriber has
+    /// gone.
+    fn deliver(&mut self, delivery: &Delivery) -> bool {
         // Nobody else sends, and the lock is held: the room can only grow meanwhile.
         let delivery = if self.queue.capacity() > NOTICE_PLACES {
-            self.noticed = false;
-            Delivery::Hint(topic, hint.clone())
+            delivery.clone()
         } else if self.noticed {
             // The notice is the newest in a queue with at most one free place, so it is unread.
             return !self.queue.is_closed();
         } else {
-            self.noticed = true;
             Delivery::Missed
         };
+        self.noticed = delivery == Delivery::Missed;
+        if self.noticed {
+            metric::missed();
+        }
         self.queue.try_send(delivery).is_ok()
     }
 }
@@ -169,5 +206,28 @@ mod tests {
         exchange.watch(staying, TOPIC);
         exchange.unwatch(staying, TOPIC);
         assert_eq!(counts(), (1, 0));
+    }
+
+    #[test]
+    fn a_notice_takes_no_place_of_another() {
+        let exchange = Exchange::default();
+        let (number, mut deliveries) = exchange.subscribe(1);
+        exchange.watch(number, TOPIC);
+        let hint = Hint::Presence { account: AccountId(1), online: true };
+        exchange.missed_by_all();
+        exchange.missed(TOPIC);
+        assert!(exchange.publish(TOPIC, &hint));
+        assert_eq!(deliveries.try_recv(), Ok(Delivery::Missed));
+        assert!(deliveries.try_recv().is_err(), "it stands for what came while it was unread");
+        exchange.publish(TOPIC, &hint);
+        exchange.missed_by_all();
+        exchange.missed_by_all();
+        assert_eq!(deliveries.try_recv(), Ok(Delivery::Hint(TOPIC, hint)));
+        assert_eq!(deliveries.try_recv(), Ok(Delivery::Missed));
+        assert!(deliveries.try_recv().is_err());
+        assert!(!exchange.publish(
+            Topic::Account(AccountId(2)),
+            &Hint::Presence { account: AccountId(2), online: true }
+        ));
     }
 }

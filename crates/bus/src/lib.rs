@@ -5,8 +5,8 @@
 //! loses an entry. A subscriber that is told [`Delivery::Missed`](hint::Delivery::Missed) compares
 //! the heads of its live logs with the store.
 //!
-//! [`local`] implements all of them inside one process; the contract suite in `contract` says what
-//! an implementation owes its callers.
+//! [`local`] implements all of them inside one process, [`redis`] between processes; the contract
+//! suite in `contract` says what an implementation owes its callers.
 
 #[cfg(test)]
 pub mod contract;
@@ -15,8 +15,10 @@ pub mod hint;
 pub mod key;
 pub mod lease;
 pub mod local;
+pub mod metric;
 pub mod presence;
 pub mod rate;
+pub mod redis;
 pub mod size;
 
 use thiserror::Error;

@@ -25,7 +25,7 @@ impl Stage {
 }
 
 pub(crate) async fn is_of_accounts_with_a_session_somewhere(stage: Stage) {
-    assert_eq!(stage.bus.present(&[]).await.unwrap(), []);
+    assert!(stage.bus.present(&[]).await.unwrap().is_empty());
     assert!(stage.bus.enter(&[], "a", TERM, HOUR).await.unwrap());
     assert!(stage.bus.enter(&[BOB, ALICE], "a", TERM, HOUR).await.unwrap());
     assert!(stage.enters(ALICE, "b", NEXT).await);

@@ -1,0 +1,73 @@
+//! Three servers that are one cluster: every part of the bus finds the server that it belongs to.
+
+use std::{sync::Arc, time::Duration};
+
+use skein_core::{id::AccountId, port::directory::Term};
+use tokio::time::timeout;
+
+use super::{Server, config};
+use crate::{
+    hint::{Delivery, Hint, Hints, Topic},
+    key::Keys,
+    lease::Leases,
+    presence::Presence,
+    redis::Redis,
+};
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const IN_VAIN: Duration = Duration::from_secs(60);
+/// Enough to have some of them on each server.
+const MANY: u64 = 100;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_servers_are_one_bus() {
+    let server = Server::cluster();
+    let whole = || server.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok");
+    skein_testkit::process::patiently("the cluster is whole", whole);
+    let config = config(&server);
+    let here = Redis::connect(&config).await.unwrap();
+    let there = Arc::new(Redis::connect(&config).await.unwrap());
+    hints_reach_every_topic(&here, &there).await;
+    scripts_run_where_their_keys_are(&here, &there).await;
+}
+
+async fn hints_reach_every_topic(here: &Redis, there: &Redis) {
+    let mut subscription = there.subscribe(1_000);
+    for account in 1..=MANY {
+        subscription.topics.watch(Topic::Account(AccountId(account))).await;
+    }
+    for account in 1..=MANY {
+        let account = AccountId(account);
+        here.publish(Topic::Account(account), Hint::Presence { account, online: true }).await;
+    }
+    let mut heard = Vec::new();
+    while heard.len() < usize::try_from(MANY).unwrap() {
+        let delivery = timeout(IN_VAIN, subscription.deliveries.recv()).await.unwrap().unwrap();
+        match delivery {
+            Delivery::Hint(_, Hint::Presence { account, .. }) => heard.push(account.0),
+            other => panic!("{other:?}"),
+        }
+    }
+    heard.sort_unstable();
+    assert_eq!(heard, (1..=MANY).collect::<Vec<_>>());
+}
+
+async fn scripts_run_where_their_keys_are(here: &Redis, there: &Redis) {
+    let accounts: Vec<_> = (1..=MANY).map(AccountId).collect();
+    assert!(here.enter(&accounts, "a", Term(1), HOUR).await.unwrap());
+    assert!(there.present(&accounts).await.unwrap().into_iter().all(|present| present));
+    for number in 0..MANY {
+        let (group, key) = (format!("group-{number}/"), format!("key-{number}"));
+        for name in ["b", "a"] {
+            let name = format!("{group}{name}");
+            let epoch = here.acquire(&name, b"1", HOUR).await.unwrap().unwrap();
+            assert!(there.renew(&name, epoch, b"2", HOUR).await.unwrap());
+        }
+        let held = there.held(&group).await.unwrap();
+        assert_eq!(held.len(), 2);
+        assert!(held[0].name.ends_with("/a") && held[0].value == b"2");
+        here.put(&key, b"1", HOUR).await.unwrap();
+        assert_eq!(there.increment(&key, HOUR).await.unwrap().count, 2);
+        assert!(here.delete(&key).await.unwrap());
+    }
+}
