@@ -11,7 +11,7 @@ use skein_testkit::{
     relay::{Relay, Weather},
 };
 use skein_wire::close::CloseCode;
-use skeind::{Config, Server};
+use skeind::{Config, Role, Server};
 use tempfile::TempDir;
 
 async fn start(folder: &TempDir, shutdown: &Shutdown) -> Server {
@@ -19,7 +19,7 @@ async fn start(folder: &TempDir, shutdown: &Shutdown) -> Server {
     let mut config =
         Config { data: folder.path().join("data"), http: any, quic: any, ..Config::default() };
     config.chat.idle_timeout_seconds = 2;
-    Server::start(config, shutdown).await.expect("the server starts")
+    Server::start(Role::All, config, shutdown).await.expect("the server starts")
 }
 
 #[tokio::test]
@@ -27,15 +27,16 @@ async fn sessions_queues_and_topics_are_gone_with_the_client() {
     let folder = TempDir::new().expect("the temporary folder takes folders");
     let shutdown = Shutdown::new();
     let server = start(&folder, &shutdown).await;
-    let gate = Gate::new(&server.http);
+    let listening = server.ready();
+    let gate = Gate::new(&listening.http.expect("a gate"));
     let (alice, mut bob) = (gate.newcomer("alice").await, gate.newcomer("bob").await);
-    let relay = Relay::start(server.quic).await.expect("a relay");
+    let relay = Relay::start(listening.quic.expect("a chat node")).await.expect("a relay");
     bob.chat.address = relay.address().to_string();
     let keep_alive = DialConfig { keep_alive: Duration::from_millis(500), ..Default::default() };
     let mut alice = RawSession::open_with(&alice, keep_alive).await.expect("welcome");
     let mut bob = RawSession::open_with(&bob, keep_alive).await.expect("welcome");
     befriend(&mut alice, &mut bob).await;
-    let hub = &server.hub;
+    let hub = server.hub().expect("a chat node");
     // Two personal logs and one conversation.
     eventually("both live on their conversation", || async { hub.followed_logs() == 3 }).await;
     assert_eq!(hub.sessions(), 2);

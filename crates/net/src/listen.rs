@@ -18,6 +18,8 @@ use crate::{
     tls, transport,
 };
 
+pub use crate::transport::SOCKET_BUFFER_BYTES;
+
 /// What an operator may change about a listener.
 #[derive(Debug, Clone, Copy)]
 pub struct ListenConfig {

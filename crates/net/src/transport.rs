@@ -23,7 +23,7 @@ const SEND_BYTES_AFTER_LOGIN: u64 = 2 * 1024 * 1024;
 /// Bytes of datagrams that wait in each direction.
 const DATAGRAM_BYTES: usize = 64 * 1024;
 /// Bytes that the kernel is asked to buffer for the UDP socket in each direction.
-const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+pub const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 /// A listener's side.
 pub(crate) fn server(idle_timeout: Duration) -> Arc<TransportConfig> {

@@ -14,7 +14,7 @@ const PREFIX: &str = "SKEIN_";
 /// Variables with that beginning that belong to the client or to the tests.
 const NOT_OURS: &[&str] = &["config", "home", "log", "server", "seed", "seeds", "write_vectors"];
 /// Last parts of the keys that hold a [`Secret`](crate::secret::Secret).
-const SECRETS: &[&str] = &["password"];
+const SECRETS: &[&str] = &["password", "secret_key"];
 
 /// One variable.
 #[derive(Debug)]

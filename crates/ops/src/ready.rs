@@ -4,13 +4,21 @@ use std::{fs, io, net::SocketAddr, path::Path};
 
 use serde::Serialize;
 
-/// What the ready file holds.
-#[derive(Debug, Clone, Serialize)]
+/// What the ready file holds: what a process listens for, and where.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Ready {
     /// The gate's URL.
-    pub http: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<String>,
     /// The chat server's address.
-    pub quic: SocketAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quic: Option<SocketAddr>,
+    /// Where other roles call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rpc: Option<SocketAddr>,
+    /// Where operators look.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observe: Option<SocketAddr>,
 }
 
 impl Ready {
@@ -42,10 +50,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_json_with_both_addresses() {
+    fn is_json_with_the_addresses_that_there_are() {
         let ready = Ready {
-            http: "http://127.0.0.1:1".into(),
-            quic: SocketAddr::from(([127, 0, 0, 1], 2)),
+            http: Some("http://127.0.0.1:1".into()),
+            quic: Some(SocketAddr::from(([127, 0, 0, 1], 2))),
+            ..Ready::default()
         };
         let path = std::env::temp_dir().join(format!("skein-ready-{}.json", std::process::id()));
         ready.write(&path).expect("the temporary folder takes files");

@@ -1,12 +1,13 @@
 //! What the server says once it is ready: where it listens and what to type next.
 
-use std::{env, path::Path};
+use std::{env, net::SocketAddr, path::Path};
 
 use skein_ops::ready::Ready;
 
-/// The words. `client` is the command that starts the client.
-fn words(ready: &Ready, data: &Path, mail: bool, client: &str) -> String {
-    let Ready { http, quic } = ready;
+use crate::Role;
+
+/// The words for a server with all roles. `client` is the command that starts the client.
+fn words(http: &str, quic: SocketAddr, data: &Path, mail: bool, client: &str) -> String {
     let data = data.display();
     let server =
         if http == "http://127.0.0.1:8080" { String::new() } else { format!(" --server {http}") };
@@ -35,8 +36,18 @@ fn words(ready: &Ready, data: &Path, mail: bool, client: &str) -> String {
 
 /// What to print when the server is ready. `mail` is whether a mail server is configured.
 #[must_use]
-pub fn banner(ready: &Ready, data: &Path, mail: bool) -> String {
-    words(ready, data, mail, &client())
+pub fn banner(role: Role, ready: &Ready, data: &Path, mail: bool) -> String {
+    if let (Role::All, Some(http), Some(quic)) = (role, &ready.http, ready.quic) {
+        return words(http, quic, data, mail, &client());
+    }
+    let addresses = [
+        ready.http.as_ref().map(|http| format!("http {http}")),
+        ready.quic.map(|quic| format!("quic {quic}")),
+        ready.rpc.map(|rpc| format!("rpc {rpc}")),
+        ready.observe.map(|observe| format!("observe {observe}")),
+    ];
+    let addresses: Vec<_> = addresses.into_iter().flatten().collect();
+    format!("skeind {role} is ready: {}", addresses.join(", "))
 }
 
 /// How the client that was built beside this server is started from here.
@@ -55,12 +66,19 @@ mod tests {
     #[test]
     fn names_the_server_only_where_the_client_would_not_find_it() {
         let quic = ([127, 0, 0, 1], 4433).into();
-        let usual = Ready { http: "http://127.0.0.1:8080".into(), quic };
-        let other = Ready { http: "http://127.0.0.1:9".into(), quic };
         let data = Path::new("data");
-        assert!(!words(&usual, data, false, "skein").contains("--server"));
-        assert!(words(&usual, data, false, "skein").contains("data/mail"));
-        assert!(words(&other, data, true, "skein").contains("--server http://127.0.0.1:9"));
-        assert!(!words(&other, data, true, "skein").contains("data/mail"));
+        let usual = |mail| words("http://127.0.0.1:8080", quic, data, mail, "skein");
+        let other = |mail| words("http://127.0.0.1:9", quic, data, mail, "skein");
+        assert!(!usual(false).contains("--server"));
+        assert!(usual(false).contains("data/mail"));
+        assert!(other(true).contains("--server http://127.0.0.1:9"));
+        assert!(!other(true).contains("data/mail"));
+    }
+
+    #[test]
+    fn a_role_alone_says_where_it_listens() {
+        let ready = Ready { rpc: Some(([127, 0, 0, 1], 9).into()), ..Ready::default() };
+        let said = banner(Role::Status, &ready, Path::new("data"), true);
+        assert_eq!(said, "skeind status is ready: rpc 127.0.0.1:9");
     }
 }

@@ -1,9 +1,16 @@
 //! The whole server's configuration: a part for each role, and what they share.
 
+mod blobs;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use skein_ops::telemetry;
+use skein_gate::Registration;
+use skein_ops::{observe, telemetry};
+use skein_store::postgres;
+
+pub use self::blobs::Bucket;
+use crate::{Role, folder::DataFolder};
 
 /// What the server can be told. The defaults are the embedded form.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -19,6 +26,19 @@ pub struct Config {
     pub log: telemetry::Config,
     /// How the server ends.
     pub shutdown: Shutdown,
+    /// How long a process waits at its start for the parts and the peers that it needs. Those of a
+    /// cluster start in any order.
+    pub start_patience_seconds: u64,
+    /// The listener for operators.
+    pub observe: observe::Config,
+    /// The database; a file in the data folder if unset.
+    pub store: Option<postgres::Config>,
+    /// The bus; inside the process if unset.
+    pub bus: Option<skein_bus::redis::Config>,
+    /// The object store; a folder in the data folder if unset.
+    pub blobs: Option<Bucket>,
+    /// Calls between roles that are processes of their own.
+    pub rpc: Option<skein_rpc::config::Config>,
     /// The gate role.
     pub gate: skein_gate::GateConfig,
     /// The verify role.
@@ -59,10 +79,41 @@ impl Default for Config {
             quic: SocketAddr::from(([127, 0, 0, 1], 4433)),
             log: telemetry::Config::default(),
             shutdown: Shutdown::default(),
+            start_patience_seconds: 60,
+            observe: observe::Config::default(),
+            store: None,
+            bus: None,
+            blobs: None,
+            rpc: None,
             gate: skein_gate::GateConfig::default(),
             verify: skein_verify::Config::default(),
             chat: skein_chat::config::Config::default(),
             resource: skein_resource::Config::default(),
+        }
+    }
+}
+
+impl Config {
+    /// How long a process waits at its start for what it needs.
+    #[must_use]
+    pub const fn start_patience(&self) -> Duration {
+        Duration::from_secs(self.start_patience_seconds)
+    }
+
+    /// Decides what was left open: without a mail server nobody would get a code.
+    pub(crate) fn settle(&mut self, role: Role) {
+        let mailed = self.verify.smtp.is_some() || role != Role::All;
+        let by_default = if mailed { Registration::Code } else { Registration::Open };
+        self.gate.registration.get_or_insert(by_default);
+    }
+
+    /// Where files are kept.
+    pub(crate) fn blobs(&self, folder: &DataFolder) -> skein_resource::Blobs {
+        match &self.blobs {
+            None => skein_resource::Blobs::Folder(folder.blobs()),
+            Some(bucket) => {
+                skein_resource::Blobs::S3 { config: bucket.config(), staging: folder.staging() }
+            }
         }
     }
 }

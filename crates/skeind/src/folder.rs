@@ -19,6 +19,9 @@ pub(crate) struct DataFolder {
 /// The data folder cannot be used.
 #[derive(Debug, Error)]
 pub enum FolderError {
+    /// There is none.
+    #[error("there is no data folder {0}: name it with --data or in the configuration")]
+    Missing(PathBuf),
     /// The disk refused.
     #[error("cannot use the data folder {path}: {source}")]
     Disk {
@@ -35,6 +38,9 @@ pub enum FolderError {
 }
 
 impl DataFolder {
+    /// The file by which a server has the folder for itself.
+    pub(crate) const LOCK: &str = "skeind.lock";
+
     /// Takes the folder, and creates it for its owner only if there is none.
     pub(crate) fn take(path: &Path) -> Result<Self, FolderError> {
         let disk = |source| FolderError::Disk { path: path.to_owned(), source };
@@ -44,13 +50,18 @@ impl DataFolder {
             .truncate(false)
             .write(true)
             .mode(0o600)
-            .open(path.join("skeind.lock"))
+            .open(path.join(Self::LOCK))
             .map_err(disk)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(FolderError::Taken(path.to_owned())),
             Err(TryLockError::Error(source)) => Err(disk(source)),
         }
+    }
+
+    /// Takes the folder of a server that has run before.
+    pub(crate) fn take_existing(path: &Path) -> Result<Self, FolderError> {
+        if path.is_dir() { Self::take(path) } else { Err(FolderError::Missing(path.to_owned())) }
     }
 
     /// The store's file.
@@ -63,6 +74,16 @@ impl DataFolder {
         self.path.join("blobs")
     }
 
+    /// Where uploads wait on their way to an object store.
+    pub(crate) fn staging(&self) -> PathBuf {
+        self.path.join("staging")
+    }
+
+    /// Where a server can be told what to do.
+    pub(crate) fn socket(&self) -> PathBuf {
+        socket(&self.path)
+    }
+
     /// Where mails are put while there is no mail server.
     pub(crate) fn outbox(&self) -> PathBuf {
         self.path.join("mail")
@@ -72,6 +93,11 @@ impl DataFolder {
     pub(crate) fn certificates(&self) -> PathBuf {
         self.path.join("certs")
     }
+}
+
+/// Where the server that uses the data folder `path` can be told what to do.
+pub(crate) fn socket(path: &Path) -> PathBuf {
+    path.join("admin.sock")
 }
 
 #[cfg(test)]

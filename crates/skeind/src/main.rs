@@ -1,6 +1,6 @@
 //! The server's command line.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{future::Future, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use skein_core::time::Clock;
@@ -10,12 +10,14 @@ use skein_ops::{
     lifecycle::{Outcome, Shutdown},
     ready::Ready,
 };
-use skeind::{Config, Flags, Server, banner, certs};
+use skeind::{Config, Flags, Role, Server, admin, banner, certs, doctor, migrate};
 
 /// How long threads that block on the disk may take at the very end.
 const BLOCKING_TIMEOUT: Duration = Duration::from_secs(2);
+/// What ends commands is little: they answer for themselves.
+const COMMAND_FILTER: &str = "warn";
 
-/// Skein's server: gate, verify, status, chat and resource in one process.
+/// Skein's server: gate, verify, status, chat and resource in one process, or one of them.
 ///
 /// Configuration comes from the file of --config (TOML), then from the environment (SKEIN_… with
 /// two underscores for each dot, as in SKEIN_CHAT__SESSIONS_MAX), then from these flags.
@@ -25,7 +27,10 @@ const BLOCKING_TIMEOUT: Duration = Duration::from_secs(2);
     after_help = "Examples:
   skeind                                  run on ./data, on this machine only
   skeind --http 127.0.0.1:0 --quic 127.0.0.1:0 --ready-file ready.json
-  skeind --config skein.toml config       print the effective configuration"
+  skeind --config skein.toml config       print the effective configuration
+  skeind chat --config chat-1.toml        run one chat node of a cluster
+  skeind doctor                           look for what is wrong, and how to mend it
+  skeind admin users list                 look after the accounts"
 )]
 struct Cli {
     #[command(flatten)]
@@ -49,20 +54,39 @@ struct Options {
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// Write {"http": "...", "quic": "..."} to this file once everything accepts
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     ready_file: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Print the effective configuration as TOML, with secrets redacted
-    Config,
+    /// Run all roles in one process, as without a command
+    All,
+    /// Run the HTTP API of a cluster
+    Gate,
+    /// Run what mails and checks codes in a cluster
+    Verify,
+    /// Run the directory of the chat nodes of a cluster
+    Status,
+    /// Run a chat node of a cluster
+    Chat,
+    /// Run what takes uploads and keeps files in a cluster
+    Resource,
+    /// Bring the store's schema up to date
+    Migrate,
     /// Make an authority and a certificate for each role of a cluster
     Certs(certs::Options),
+    /// Print the effective configuration as TOML, with secrets redacted
+    Config,
+    /// Look at every configured part and at this machine, and say how to mend what is wrong
+    Doctor(doctor::Options),
+    /// Look after accounts, chat nodes, uploads and backups
+    Admin(admin::Options),
 }
 
 fn main() -> ExitCode {
     let Cli { options, command } = Cli::parse();
+    // No configuration is needed for it.
     if let Some(Command::Certs(options)) = &command {
         return make_certs(options);
     }
@@ -71,16 +95,34 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error, 2),
     };
-    match command {
-        Some(Command::Config) => match toml::to_string_pretty(&config) {
-            Ok(text) => {
-                print!("{text}");
-                ExitCode::SUCCESS
-            }
-            Err(error) => fail(&error, 1),
-        },
-        Some(Command::Certs(options)) => make_certs(&options),
-        None => serve(config, ready_file),
+    let role = match command {
+        None | Some(Command::All) => Role::All,
+        Some(Command::Gate) => Role::Gate,
+        Some(Command::Verify) => Role::Verify,
+        Some(Command::Status) => Role::Status,
+        Some(Command::Chat) => Role::Chat,
+        Some(Command::Resource) => Role::Resource,
+        Some(Command::Certs(options)) => return make_certs(&options),
+        Some(Command::Config) => return print_config(&config),
+        Some(Command::Migrate) => return in_command(config, migrate_store),
+        Some(Command::Doctor(options)) => {
+            return in_command(config, async |config| doctor::run(options, &config).await);
+        }
+        Some(Command::Admin(options)) => {
+            return in_command(config, async |config| admin::run(options, &config).await);
+        }
+    };
+    let name = if role == Role::All { "skeind".to_owned() } else { format!("skeind-{role}") };
+    in_runtime(&config.clone(), &name, || run(role, config, ready_file))
+}
+
+fn print_config(config: &Config) -> ExitCode {
+    match toml::to_string_pretty(config) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error, 1),
     }
 }
 
@@ -94,17 +136,46 @@ fn make_certs(options: &certs::Options) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn serve(config: Config, ready_file: Option<PathBuf>) -> ExitCode {
+async fn migrate_store(config: Config) -> ExitCode {
+    let shutdown = Shutdown::new();
+    if let Err(error) = shutdown.on_signals() {
+        return fail(&error, 1);
+    }
+    match migrate(&config, &shutdown).await {
+        Ok(sentence) => {
+            println!("{sentence}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error, 1),
+    }
+}
+
+/// Runs a command that is over soon: its log has what went wrong, and is not exported.
+fn in_command<F>(mut config: Config, work: impl FnOnce(Config) -> F) -> ExitCode
+where
+    F: Future<Output = ExitCode>,
+{
+    if config.log.filter == Config::default().log.filter {
+        COMMAND_FILTER.clone_into(&mut config.log.filter);
+    }
+    config.log.otlp = None;
+    in_runtime(&config.clone(), "skeind", || work(config))
+}
+
+fn in_runtime<F>(config: &Config, name: &str, work: impl FnOnce() -> F) -> ExitCode
+where
+    F: Future<Output = ExitCode>,
+{
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error, 1),
     };
     let code = runtime.block_on(async {
-        let telemetry = match config.log.install("skeind") {
+        let telemetry = match config.log.install(name) {
             Ok(telemetry) => telemetry,
             Err(error) => return fail(&error, 2),
         };
-        let code = run(config, ready_file).await;
+        let code = work().await;
         drop(telemetry);
         code
     });
@@ -112,7 +183,7 @@ fn serve(config: Config, ready_file: Option<PathBuf>) -> ExitCode {
     code
 }
 
-async fn run(config: Config, ready_file: Option<PathBuf>) -> ExitCode {
+async fn run(role: Role, config: Config, ready_file: Option<PathBuf>) -> ExitCode {
     let shutdown = Shutdown::new();
     if let Err(error) = shutdown.on_signals() {
         return fail(&error, 1);
@@ -125,8 +196,9 @@ async fn run(config: Config, ready_file: Option<PathBuf>) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let (data, mail) = (config.data.clone(), config.verify.smtp.is_some());
-    let server = match Server::start(config, &shutdown).await {
+    let server = match Server::start(role, config, &shutdown).await {
         Ok(server) => server,
+        Err(error) if error.is_stop() => return ExitCode::SUCCESS,
         Err(error) => return fail(&error, 1),
     };
     let ready = server.ready();
@@ -136,7 +208,7 @@ async fn run(config: Config, ready_file: Option<PathBuf>) -> ExitCode {
         eprintln!("skeind: cannot write {}: {error}", path.display());
         return ExitCode::FAILURE;
     }
-    println!("{}", banner(&ready, &data, mail));
+    println!("{}", banner(role, &ready, &data, mail));
     match server.finish(patience).await {
         Outcome::Clean => ExitCode::SUCCESS,
         Outcome::Panicked => {

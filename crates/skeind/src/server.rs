@@ -1,23 +1,31 @@
-//! Wires the roles together in one process, on the embedded parts.
+//! A server process: it opens its parts, starts its roles on them, says when it is ready, and ends.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use skein_bus::{hint::Hints, key::Keys, lease::Leases, local::Local};
 use skein_chat::hub::Hub;
-use skein_core::{port::directory::Directory, time::Clock};
-use skein_gate::Registration;
-use skein_ops::{clock::SystemClock, lifecycle, lifecycle::Shutdown, ready::Ready};
-use skein_resource::{Records, ResourceRole};
-use skein_status::Status;
-use skein_store::{Store, StoreError, sqlite::Sqlite, token::Tokens};
-use skein_verify::Verify;
+use skein_core::time::Clock;
+use skein_ops::{
+    clock::SystemClock,
+    health::Health,
+    lifecycle::{self, Shutdown},
+    observe,
+    ready::Ready,
+};
+use skein_store::token::Tokens;
 use thiserror::Error;
 use tokio::time::timeout;
 
 use crate::{
-    Config,
-    certificate::{Incomplete, certificate},
+    Config, Role,
+    admin::socket,
+    certificate::Incomplete,
     folder::{DataFolder, FolderError},
+    metric,
+    operator::Operator,
+    parts::{self, PartError, Truth},
+    patience::Patience,
+    role::Missing,
+    start::{Start, Started},
 };
 
 /// How long the store may take to close. What was acknowledged is durable before, so that a store
@@ -28,26 +36,38 @@ const PURGE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// A server that accepts.
 pub struct Server {
-    /// The gate's URL.
-    pub http: String,
-    /// Where the chat role listens.
-    pub quic: SocketAddr,
-    /// The chat role's sessions.
-    pub hub: Arc<Hub>,
-    store: Arc<Sqlite>,
+    started: Started,
+    observe: Option<SocketAddr>,
+    health: Health,
+    truth: Option<Truth>,
     shutdown: Shutdown,
-    folder: DataFolder,
+    folder: Option<DataFolder>,
 }
 
 /// Why the server did not start. The sentence says what to do.
 #[derive(Debug, Error)]
 pub enum StartError {
+    /// The configuration is not that of this role.
+    #[error(transparent)]
+    Role(#[from] Missing),
+    /// The listener for operators.
+    #[error(transparent)]
+    Observe(#[from] observe::ObserveError),
     /// The data folder.
     #[error(transparent)]
     Folder(#[from] FolderError),
-    /// The store.
-    #[error("{0}: {1}")]
-    Store(String, #[source] StoreError),
+    /// The store or the bus.
+    #[error(transparent)]
+    Part(#[from] PartError),
+    /// The certificate that this process shows to other roles.
+    #[error("rpc: {0}")]
+    Credentials(#[from] skein_rpc::credentials::CredentialsError),
+    /// The address of another role.
+    #[error("rpc: {0}")]
+    Peer(#[from] skein_rpc::BadPeer),
+    /// Where other roles call this one.
+    #[error(transparent)]
+    Rpc(#[from] skein_rpc::server::BindError),
     /// The verify role.
     #[error(transparent)]
     Verify(#[from] skein_verify::StartError),
@@ -65,84 +85,98 @@ pub enum StartError {
     Gate(#[from] skein_gate::BindError),
 }
 
+impl StartError {
+    /// Whether the process was told to stop before it had started, which is no failure.
+    #[must_use]
+    pub const fn is_stop(&self) -> bool {
+        matches!(self, Self::Part(PartError::Stopped))
+    }
+}
+
 impl Server {
-    /// Starts all roles. When it returns, everything accepts. Blocks for some disk operations.
+    /// Starts a role, or all. When it returns, everything accepts, and the parts and peers that it
+    /// needs are there, or were waited for in vain. Blocks for some disk operations.
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn start(mut config: Config, shutdown: &Shutdown) -> Result<Self, StartError> {
+    pub async fn start(
+        role: Role,
+        mut config: Config,
+        shutdown: &Shutdown,
+    ) -> Result<Self, StartError> {
+        role.check(&config)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let folder = DataFolder::take(&config.data)?;
-        let path = folder.store();
-        let store = Sqlite::open(&path)
-            .map_err(|error| StartError::Store(path.display().to_string(), error))?;
-        let store = Arc::new(store);
-        let bus = Arc::new(Local::new());
-        let (hints, keys): (Arc<dyn Hints>, Arc<dyn Keys>) = (bus.clone(), bus.clone());
-        let leases: Arc<dyn Leases> = bus;
-
-        let directory: Arc<dyn Directory> = Arc::new(Status::new(leases));
-        let verify_parts = skein_verify::Parts { keys: Arc::clone(&keys), clock: clock.clone() };
-        let verifier = Verify::start(&config.verify, &folder.outbox(), verify_parts, shutdown)?;
-        let records: Arc<dyn Records> = store.clone();
-        let resource = ResourceRole::start(
-            config.resource,
-            records,
-            &folder.blobs(),
-            clock.clone(),
+        let health = Health::default();
+        let observe = observe::start(&config.observe, health.clone(), shutdown).await?;
+        metric::describe();
+        let folder =
+            if role.keeps_data(&config) { Some(DataFolder::take(&config.data)?) } else { None };
+        let patience = Patience::new(config.start_patience(), shutdown);
+        let truth = match (&config.store, &folder) {
+            _ if !role.uses_store() => None,
+            (Some(store), _) => Some(Truth::connect(store, &patience).await?),
+            (None, folder) => folder.as_ref().map(|own| Truth::open(&own.store())).transpose()?,
+        };
+        if let Some(truth) = &truth {
+            truth.watch(&health);
+        }
+        let bus = if role.uses_bus() {
+            Some(parts::bus(config.bus.as_ref(), &patience, &health).await?)
+        } else {
+            None
+        };
+        config.settle(role);
+        let start = Start {
+            role,
+            config,
+            folder: folder.as_ref(),
+            truth: truth.as_ref(),
+            bus,
+            clock: Arc::clone(&clock),
+            health: &health,
             shutdown,
-        )?;
-
-        let certificate = certificate(&config.chat, config.quic, &folder.certificates())?;
-        let truth: Arc<dyn Store> = store.clone();
-        let chat_parts = skein_chat::Parts {
-            store: truth,
-            hints: Arc::clone(&hints),
-            resource,
-            directory: Arc::clone(&directory),
-            certificate,
-            clock: clock.clone(),
         };
-        let chat = skein_chat::bind(config.chat, config.quic, chat_parts, shutdown).await?;
-
-        // Without a mail server nobody would get a code.
-        let by_default =
-            if config.verify.smtp.is_some() { Registration::Code } else { Registration::Open };
-        config.gate.registration.get_or_insert(by_default);
-        let gate_parts = skein_gate::Parts {
-            instance: store.clone(),
-            accounts: store.clone(),
-            tokens: store.clone(),
-            verifier,
-            directory,
-            hints,
-            keys,
-            clock: clock.clone(),
-        };
-        let gate = skein_gate::bind(config.gate, config.http, gate_parts, shutdown).await?;
-
-        shutdown.spawn(purge_tokens(store.clone(), clock, shutdown.clone()));
-        Ok(Self {
-            http: gate.url,
-            quic: chat.addr,
-            hub: chat.hub,
-            store,
-            shutdown: shutdown.clone(),
-            folder,
-        })
+        let started = start.run().await?;
+        if let (true, Some(truth)) = (role.does(Role::Gate), &truth) {
+            let tokens: Arc<dyn Tokens> = truth.store.clone();
+            shutdown.spawn(purge_tokens(tokens, clock, shutdown.clone()));
+        }
+        let server = Self { started, observe, health, truth, shutdown: shutdown.clone(), folder };
+        server.offer_to_operators();
+        patience.until_ready(&server.health).await;
+        Ok(server)
     }
 
     /// Where it listens, for the ready file.
     #[must_use]
     pub fn ready(&self) -> Ready {
-        Ready { http: self.http.clone(), quic: self.quic }
+        Ready {
+            http: self.started.http.clone(),
+            quic: self.started.quic,
+            rpc: self.started.rpc,
+            observe: self.observe,
+        }
+    }
+
+    /// The chat role's sessions, if it has this role.
+    #[must_use]
+    pub const fn hub(&self) -> Option<&Arc<Hub>> {
+        self.started.hub.as_ref()
+    }
+
+    /// What its checks say.
+    #[must_use]
+    pub const fn health(&self) -> &Health {
+        &self.health
     }
 
     /// Waits for the end: until the soft stop has begun and everything under way has ended, or
     /// `patience` is over. Then closes the store, for which it has a few seconds.
     pub async fn finish(self, patience: Duration) -> lifecycle::Outcome {
         let outcome = self.shutdown.finish(patience).await;
-        if timeout(STORE_CLOSE_TIMEOUT, self.store.close()).await.is_err() {
+        if let Some(truth) = &self.truth
+            && timeout(STORE_CLOSE_TIMEOUT, truth.close()).await.is_err()
+        {
             tracing::error!("the store does not close; what waited in it is lost");
             // Dropping the store would wait for it too, and while it writes, no other server may
             // have the folder: both stay until the process ends.
@@ -152,6 +186,15 @@ impl Server {
         // Only now may another server have the folder.
         drop(self.folder);
         outcome
+    }
+
+    /// Lets `skeind admin` talk to this process, where it has the whole picture.
+    fn offer_to_operators(&self) {
+        let (Some(folder), Some(operator)) = (&self.folder, &self.started.operator) else { return };
+        let operator: Arc<Operator> = Arc::clone(operator);
+        if let Err(error) = socket::serve(&folder.socket(), operator, &self.shutdown) {
+            tracing::warn!(error.cause = %error, "`skeind admin` cannot reach this server");
+        }
     }
 }
 

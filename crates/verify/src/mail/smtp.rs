@@ -78,6 +78,18 @@ impl Relay {
         };
         Ok(Self { transport: builder.build() })
     }
+
+    /// Connects as for a mail, logs in if so configured, and sends none: for operators.
+    ///
+    /// # Errors
+    /// [`NotSent`].
+    pub async fn check(&self) -> Result<(), NotSent> {
+        match self.transport.test_connection().await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(NotSent::Unreachable("it does not answer as a mail server does")),
+            Err(error) => Err(not_sent(&error)),
+        }
+    }
 }
 
 /// How to know the server: by the configured authority alone, or by those that browsers trust.
@@ -97,16 +109,21 @@ impl Mailer for Relay {
     async fn send(&self, mail: Message) -> Result<(), NotSent> {
         match self.transport.send(mail).await {
             Ok(_) => Ok(()),
-            Err(error) => Err(match error.status() {
-                Some(status) => NotSent::Refused(status.to_string()),
-                None if error.is_timeout() => NotSent::Unreachable("it took too long"),
-                None if error.is_tls() => NotSent::Unreachable("TLS failed"),
-                None if error.is_client() => {
-                    NotSent::Unreachable("it lacks something that is needed, such as STARTTLS")
-                }
-                None => NotSent::Unreachable("the connection failed"),
-            }),
+            Err(error) => Err(not_sent(&error)),
         }
+    }
+}
+
+/// Nothing of what the server said but its number.
+fn not_sent(error: &lettre::transport::smtp::Error) -> NotSent {
+    match error.status() {
+        Some(status) => NotSent::Refused(status.to_string()),
+        None if error.is_timeout() => NotSent::Unreachable("it took too long"),
+        None if error.is_tls() => NotSent::Unreachable("TLS failed"),
+        None if error.is_client() => {
+            NotSent::Unreachable("it lacks something that is needed, such as STARTTLS")
+        }
+        None => NotSent::Unreachable("the connection failed"),
     }
 }
 

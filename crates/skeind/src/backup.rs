@@ -1,0 +1,244 @@
+//! Backup and restore of the embedded form: one folder with a copy of the store, and the files that
+//! it speaks of.
+//!
+//! The store is copied first, as it is at one moment, while the server goes on. Whatever that copy
+//! refers to was in its place by then, and stays as it is: complete files never change, and those
+//! that messages refer to are not deleted. So the files can be linked one after the other, and only
+//! uploads under way are copied. The note that makes the folder a backup is written last.
+
+mod tree;
+
+use std::{
+    collections::HashSet,
+    fs, io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use skein_core::{
+    id::{AccountId, BlobId},
+    time::Timestamp,
+};
+use skein_store::{StoreError, account::Accounts, blob::Blobs, sqlite::Sqlite, token::Tokens};
+use thiserror::Error;
+use tokio::task;
+
+use self::tree::Copied;
+use crate::{
+    folder::{DataFolder, FolderError},
+    operator::{Backup, Failure},
+};
+
+/// The note that a folder is a whole backup.
+const NOTE: &str = "backup.json";
+/// The copy of the store.
+const STORE: &str = "skein.db";
+/// The files.
+const BLOBS: &str = "blobs";
+/// The layout that this version writes and reads.
+const LAYOUT: u32 = 1;
+/// Records that are asked for at a time.
+const PAGE: usize = 500;
+
+/// What the note says.
+#[derive(Debug, Serialize, Deserialize)]
+struct Note {
+    layout: u32,
+    /// The version of the program that made it.
+    skeind: String,
+    /// Milliseconds since the Unix epoch.
+    made_ms: u64,
+}
+
+/// Why there is no backup, or nothing was restored.
+#[derive(Debug, Error)]
+pub(crate) enum BackupError {
+    /// The folder to write to has something in it.
+    #[error("{0} is not empty: name a new folder")]
+    NotEmpty(PathBuf),
+    /// The folder to restore from is not a whole backup.
+    #[error("{0} is no whole backup: it has no {NOTE} of a kind that this version reads")]
+    NoBackup(PathBuf),
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    Disk {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The store, or its copy.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// Files that the store speaks of are not there.
+    #[error("{0} files that the store knows are missing in {1}")]
+    Missing(u64, PathBuf),
+}
+
+/// Copies the store and the files under `blobs`, if they are in a folder, to the new folder `to`.
+pub(crate) async fn make(
+    store: &Sqlite,
+    blobs: Option<&Path>,
+    to: PathBuf,
+    now: Timestamp,
+) -> Result<Backup, Failure> {
+    let made = make_in(store, blobs, &to, now).await;
+    made.map_err(|error| {
+        tracing::error!(error.cause = %error, "no backup was made");
+        Failure::new("backup", error.to_string())
+    })
+}
+
+async fn make_in(
+    store: &Sqlite,
+    blobs: Option<&Path>,
+    to: &Path,
+    now: Timestamp,
+) -> Result<Backup, BackupError> {
+    private_folder(to)?;
+    if !is_empty(to, &[])? {
+        return Err(BackupError::NotEmpty(to.to_owned()));
+    }
+    store.backup(&to.join(STORE)).await?;
+    let mut copied = Copied::default();
+    if let Some(blobs) = blobs {
+        let (from, into) = (blobs.to_owned(), to.join(BLOBS));
+        copied = blocking(to, move || tree::copy(&from, &into)).await?;
+        let copy = Sqlite::open(&to.join(STORE))?;
+        let checked = check(&copy, &copied.blobs, to, now).await;
+        copy.close().await;
+        drop(copy);
+        checked?;
+    }
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let note = Note { layout: LAYOUT, skeind: version, made_ms: now.0 };
+    let path = to.join(NOTE);
+    let bytes = serde_json::to_vec(&note).map_err(|error| disk(&path)(error.into()))?;
+    blocking(to, move || tree::write(&path, &bytes)).await?;
+    tracing::info!(blobs = copied.blobs.len(), bytes = copied.blob_bytes, "made a backup");
+    Ok(Backup {
+        folder: to.to_owned(),
+        blobs: copied.blobs.len() as u64,
+        blob_bytes: copied.blob_bytes,
+        uploads: copied.uploads,
+    })
+}
+
+/// Fills the empty data folder `data` from the backup `from`. The store gets a new id and all logins
+/// end, because what clients have may be ahead of what was restored: they begin anew.
+///
+/// # Errors
+/// [`BackupError`].
+pub(crate) async fn restore(from: &Path, data: &Path) -> Result<Backup, BackupError> {
+    let none = || BackupError::NoBackup(from.to_owned());
+    let note = fs::read(from.join(NOTE)).map_err(|_| none())?;
+    let note: Note = serde_json::from_slice(&note).map_err(|_| none())?;
+    if note.layout != LAYOUT {
+        return Err(none());
+    }
+    let folder = DataFolder::take(data)?;
+    if !is_empty(data, &[DataFolder::LOCK])? {
+        return Err(BackupError::NotEmpty(data.to_owned()));
+    }
+    let mut copied = Copied::default();
+    let blobs = from.join(BLOBS);
+    if blobs.is_dir() {
+        let into = folder.blobs();
+        copied = blocking(data, move || tree::copy(&blobs, &into)).await?;
+    }
+    // Last, and under its name only once it is whole.
+    let (of, path) = (from.join(STORE), folder.store());
+    blocking(data, {
+        let path = path.clone();
+        move || tree::write_copy(&of, &path)
+    })
+    .await?;
+    let store = Sqlite::open(&path)?;
+    let renewed = begin_anew(&store).await;
+    store.close().await;
+    renewed?;
+    Ok(Backup {
+        folder: data.to_owned(),
+        blobs: copied.blobs.len() as u64,
+        blob_bytes: copied.blob_bytes,
+        uploads: copied.uploads,
+    })
+}
+
+async fn begin_anew(store: &Sqlite) -> Result<(), StoreError> {
+    store.renew_instance().await?;
+    let mut after: Option<AccountId> = None;
+    loop {
+        let accounts = store.list_accounts(after, PAGE).await?;
+        let Some(last) = accounts.last() else { return Ok(()) };
+        after = Some(last.profile.id);
+        for account in accounts.iter().filter(|account| account.logins > 0) {
+            store.revoke_logins(account.profile.id, None).await?;
+        }
+    }
+}
+
+/// Makes the copied store agree with the files that were linked after it: one that nobody refers to
+/// may have been thrown away between.
+async fn check(
+    copy: &Sqlite,
+    there: &HashSet<BlobId>,
+    to: &Path,
+    now: Timestamp,
+) -> Result<(), BackupError> {
+    loop {
+        let unreferenced =
+            copy.unreferenced_blobs(Timestamp(now.0.saturating_add(1)), PAGE).await?;
+        let gone: Vec<_> = unreferenced.into_iter().filter(|blob| !there.contains(blob)).collect();
+        for blob in &gone {
+            copy.delete_unreferenced_blob(*blob).await?;
+        }
+        if gone.len() < PAGE {
+            break;
+        }
+    }
+    let mut known = 0;
+    let names: Vec<BlobId> = there.iter().copied().collect();
+    for page in names.chunks(PAGE) {
+        known += copy.known_blobs(page).await?.len() as u64;
+    }
+    let missing = copy.storage_use().await?.blobs.saturating_sub(known);
+    if missing > 0 { Err(BackupError::Missing(missing, to.to_owned())) } else { Ok(()) }
+}
+
+fn private_folder(path: &Path) -> Result<(), BackupError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(disk(path))
+}
+
+/// Whether the folder holds nothing but files of these names.
+fn is_empty(path: &Path, but: &[&str]) -> Result<bool, BackupError> {
+    for entry in fs::read_dir(path).map_err(disk(path))? {
+        let name = entry.map_err(disk(path))?.file_name();
+        if !but.iter().any(|but| name == *but) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Runs work on the disk off the async threads. An error is told of `path` if it names no other.
+async fn blocking<T: Send + 'static>(
+    path: &Path,
+    work: impl FnOnce() -> Result<T, (PathBuf, io::Error)> + Send + 'static,
+) -> Result<T, BackupError> {
+    let done = task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err((path.to_owned(), error.into())))
+        .map_err(|(path, source)| BackupError::Disk { path, source })
+}
+
+fn disk(path: &Path) -> impl Fn(io::Error) -> BackupError {
+    let path = path.to_owned();
+    move |source| BackupError::Disk { path: path.clone(), source }
+}
+
+#[cfg(test)]
+mod tests;

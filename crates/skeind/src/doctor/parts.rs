@@ -1,0 +1,133 @@
+//! The parts under the roles: whether they can be reached, and do what they are needed for.
+
+use skein_blob::depot::Depot;
+use skein_bus::redis::Redis;
+use skein_core::{id::BlobId, time::Timestamp};
+use skein_store::postgres::{ConnectError, Postgres};
+
+use super::Finding;
+use crate::{
+    Config,
+    admin::socket,
+    folder::{self, DataFolder, FolderError},
+    operator::{Answer, Order},
+    parts::Truth,
+};
+
+/// The store: reached, of a known schema, with a clock like this one's.
+pub(super) async fn store(config: &Config, now: Timestamp) -> Vec<Finding> {
+    let check = "store";
+    let Some(store) = &config.store else { return vec![file(config).await] };
+    let postgres = match Postgres::connect(store).await {
+        Ok(postgres) => postgres,
+        Err(error) => {
+            let mend = match &error {
+                ConnectError::OlderSchema { .. } => "skeind migrate, with the same configuration",
+                ConnectError::NewerSchema { .. } => "start the version that migrated it, or newer",
+                _ => "look at store.url, the server, its log and pg_hba.conf",
+            };
+            return vec![Finding::fail(check, error.to_string(), mend)];
+        }
+    };
+    let mut findings = Vec::new();
+    match postgres.server_version().await {
+        Ok(version) => {
+            let found = format!("PostgreSQL {version} answers, with the schema of this version");
+            findings.push(Finding::ok(check, found));
+        }
+        Err(error) => {
+            findings.push(Finding::fail(check, error.to_string(), "look at the server's log"));
+        }
+    }
+    match postgres.clock_offset(now).await {
+        Ok(offset) => findings.push(Finding::of_clock(check, offset)),
+        Err(error) => {
+            findings.push(Finding::fail(check, error.to_string(), "look at the server's log"));
+        }
+    }
+    postgres.close().await;
+    findings
+}
+
+/// The embedded store. One that a server has open is asked for through the server.
+async fn file(config: &Config) -> Finding {
+    let check = "store";
+    let broken = "restore a backup (`skeind admin restore`), or look at the disk";
+    match DataFolder::take_existing(&config.data) {
+        Err(FolderError::Missing(_)) => Finding::ok(check, "SQLite; there is no data yet"),
+        Err(FolderError::Taken(_)) => {
+            match socket::ask(&folder::socket(&config.data), &Order::Storage).await {
+                Ok(Some(Answer::Storage(used))) => {
+                    let found =
+                        format!("SQLite; the server that has it keeps {} files", used.blobs);
+                    Finding::ok(check, found)
+                }
+                Ok(Some(Answer::Failed(failure))) => Finding::fail(check, failure.message, broken),
+                other => {
+                    let found = match other {
+                        Err(error) => format!("the server that has it does not answer: {error}"),
+                        Ok(_) => "the server that has it does not answer".to_owned(),
+                    };
+                    Finding::warn(check, found, "look at the server's log")
+                }
+            }
+        }
+        Err(error) => Finding::fail(check, error.to_string(), "look at the folder's permissions"),
+        Ok(folder) if !folder.store().exists() => {
+            Finding::ok(check, "SQLite; there is no data yet")
+        }
+        Ok(folder) => match open(&folder).await {
+            Ok(blobs) => Finding::ok(check, format!("SQLite; no server has it, {blobs} files")),
+            Err(error) => Finding::fail(check, error, broken),
+        },
+    }
+}
+
+async fn open(folder: &DataFolder) -> Result<u64, String> {
+    let truth = Truth::open(&folder.store()).map_err(|error| error.to_string())?;
+    let used = truth.store.storage_use().await;
+    truth.close().await;
+    used.map(|used| used.blobs).map_err(|error| error.to_string())
+}
+
+/// The bus: reached, with a clock like this one's.
+pub(super) async fn bus(config: &Config, now: Timestamp) -> Vec<Finding> {
+    let check = "bus";
+    let Some(bus) = &config.bus else {
+        return vec![Finding::ok(check, "in the process of the server")];
+    };
+    let mend = "look at bus.url, the server and its log";
+    let redis = match Redis::connect(bus).await {
+        Ok(redis) => redis,
+        Err(error) => return vec![Finding::fail(check, error.to_string(), mend)],
+    };
+    let version = match redis.server_version().await {
+        Ok(version) => Finding::ok(check, format!("Redis {version} answers")),
+        Err(error) => Finding::fail(check, error.to_string(), mend),
+    };
+    let clock = match redis.clock_offset(now).await {
+        Ok(offset) => Finding::of_clock(check, offset),
+        Err(error) => Finding::fail(check, error.to_string(), mend),
+    };
+    vec![version, clock]
+}
+
+/// The object store: takes, finds, lists and deletes a probe.
+pub(super) async fn blobs(config: &Config) -> Vec<Finding> {
+    let check = "blobs";
+    let Some(bucket) = &config.blobs else {
+        return vec![Finding::ok(check, format!("in the folder {}", config.data.display()))];
+    };
+    let mend = "look at blobs.endpoint, the bucket, and what the access key may do there";
+    let depot = match Depot::s3(&bucket.config()) {
+        Ok(depot) => depot,
+        Err(error) => return vec![Finding::fail(check, error.to_string(), mend)],
+    };
+    vec![match depot.check(BlobId(rand::random())).await {
+        Ok(()) => {
+            let (name, endpoint) = (&bucket.bucket, &bucket.endpoint);
+            Finding::ok(check, format!("{endpoint} keeps, lists and deletes in {name}"))
+        }
+        Err(error) => Finding::fail(check, error.to_string(), mend),
+    }]
+}
