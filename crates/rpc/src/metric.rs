@@ -9,7 +9,8 @@ use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 pub const CLIENT_CALLS: &str = "skein_rpc_client_calls_total";
 /// How long calls took until their answer, by `service` and `method`.
 pub const CLIENT_SECONDS: &str = "skein_rpc_client_call_seconds";
-/// Calls served, by `method` (its path) and `code` (of gRPC).
+/// Calls served, by `method` (its path) and `code` (of gRPC, such as
+/// `NotFound`).
 pub const SERVER_CALLS: &str = "skein_rpc_server_calls_total";
 /// How long calls took to serve until the answer began, by `method`.
 pub const SERVER_SECONDS: &str = "skein_rpc_server_call_seconds";
@@ -40,8 +41,8 @@ pub(crate) fn call_took(service: &'static str, method: &'static str, took: Durat
     histogram!(CLIENT_SECONDS, "service" => service, "method" => method).record(took);
 }
 
-pub(crate) fn served(method: &str, code: i32, took: Duration) {
-    let (method, code) = (method.to_owned(), code.to_string());
+pub(crate) fn served(method: &str, code: tonic::Code, took: Duration) {
+    let (method, code) = (method.to_owned(), format!("{code:?}"));
     counter!(SERVER_CALLS, "method" => method.clone(), "code" => code).increment(1);
     histogram!(SERVER_SECONDS, "method" => method).record(took);
 }

@@ -7,11 +7,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use skein_core::refusal::{Code, Refusal};
+use skein_core::refusal::{self, Refusal};
 use skein_ops::trace::{self, TraceParent};
 use tokio::time::Instant;
 use tonic::{
-    Status,
+    Code,
     body::Body,
     codegen::{
         Service,
@@ -61,11 +61,7 @@ where
         let method = request.uri().path().to_owned();
         if let Err(refusal) = may_pass(&request) {
             // Not by the path, which the caller chooses.
-            metric::served(
-                "forbidden",
-                Status::permission_denied("").code().into(),
-                begun.elapsed(),
-            );
+            metric::served("forbidden", Code::PermissionDenied, begun.elapsed());
             return Box::pin(async move { Ok(to_status(refusal).into_http()) });
         }
         let span = tracing::info_span!("rpc", rpc.method = %method, trace_id = Empty);
@@ -91,9 +87,9 @@ fn may_pass(request: &Request<Body>) -> Result<(), Refusal> {
                 peer.address = %address,
                 "refused a call that the caller's certificate does not allow",
             );
-            Err(Refusal::new(Code::Forbidden, format!("{roles} may not make this call")))
+            Err(Refusal::new(refusal::Code::Forbidden, format!("{roles} may not make this call")))
         }
-        None => Err(Refusal::new(Code::Forbidden, "the caller is not known")),
+        None => Err(Refusal::new(refusal::Code::Forbidden, "the caller is not known")),
     }
 }
 
@@ -103,7 +99,7 @@ fn parent(headers: &HeaderMap) -> Option<TraceParent> {
 
 /// The gRPC code of an answer: in the headers if there is nothing but a failure, and else taken for
 /// good, as that of a stream comes after its last message.
-fn code(headers: &HeaderMap) -> i32 {
-    let code = headers.get("grpc-status").and_then(|code| code.to_str().ok());
-    code.and_then(|code| code.parse().ok()).unwrap_or(0)
+fn code(headers: &HeaderMap) -> Code {
+    let code = headers.get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()));
+    code.unwrap_or(Code::Ok)
 }

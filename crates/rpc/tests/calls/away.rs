@@ -62,7 +62,7 @@ async fn who_takes_connections_and_says_nothing_is_unavailable() {
     let gate = Authority::new().credentials(Role::Gate);
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap().to_string();
-    let client = directory::Client::new(&[address.clone()], &gate).unwrap();
+    let client = directory::Client::new(std::slice::from_ref(&address), &gate).unwrap();
     assert_unavailable(assigned(&client).await);
     let client = verifier::Client::new(&[address], &gate).unwrap();
     assert_unavailable(requested(&client).await);

@@ -22,6 +22,7 @@ use skein_core::{
     },
     refusal::{Code, Refusal},
 };
+use skein_ops::trace::{self, TraceId};
 use skein_rpc::server::Ports;
 use tokio::sync::Notify;
 
@@ -37,6 +38,8 @@ pub(crate) type Asked = (Purpose, String, String, bool);
 #[derive(Default)]
 pub(crate) struct Codes {
     pub(crate) asked: Mutex<Vec<Asked>>,
+    /// Within which trace it was last asked.
+    pub(crate) trace: Mutex<Option<TraceId>>,
     /// If set, calls do not answer.
     pub(crate) stuck: bool,
 }
@@ -63,6 +66,7 @@ impl Verifier for Codes {
 
     async fn check(&self, purpose: Purpose, email: &Email, code: &str) -> Result<(), Refusal> {
         self.asked.lock().unwrap().push((purpose, email.to_string(), code.to_owned(), true));
+        *self.trace.lock().unwrap() = trace::current().map(|parent| parent.trace);
         if code == "123456" { Ok(()) } else { Err(Refusal::new(Code::WrongCode, "no")) }
     }
 }

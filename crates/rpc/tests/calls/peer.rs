@@ -182,7 +182,7 @@ impl Relay {
             }
         };
         if frozen {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

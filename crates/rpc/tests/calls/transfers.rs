@@ -206,7 +206,7 @@ async fn downloads_come_from_whoever_lives_and_end_when_they_die() {
 
     // More is left than the stream's window holds.
     let relay = Relay::before(process.addr).await;
-    let client = resource::Client::new(&[relay.address.clone()], &chat).unwrap();
+    let client = resource::Client::new(std::slice::from_ref(&relay.address), &chat).unwrap();
     let opened = client.open_download(blob, Variant::Original, 0, None).await;
     let mut opened = opened.map_err(|refusal| refusal.code).unwrap();
     opened.source.next().await.unwrap();
