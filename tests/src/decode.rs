@@ -10,6 +10,10 @@ use skein_blob::{
     thumbnail::{Limits, Studio, probe},
     tree::TreeHasher,
 };
+use skein_bus::{
+    hint::Hint,
+    redis::payload::{self, PAYLOAD_BYTES_MAX, Said},
+};
 use skein_core::{
     entry::{Body, Content, Draft, Entry},
     id::AccountId,
@@ -42,6 +46,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("body_store", body_store),
     ("hash_state", hash_state),
     ("picture_probe", picture_probe),
+    ("bus_hint", bus_hint),
 ];
 
 /// Bytes that the length of a frame takes at most.
@@ -132,6 +137,17 @@ pub fn picture_probe(data: &[u8]) {
         let dimensions = probe(&thumbnail, &limits).expect("a thumbnail is a picture");
         within(dimensions, limit::THUMBNAIL_EDGE_PX);
     }
+}
+
+/// What a node reads from the bus. What was read can be written, and says the same.
+pub fn bus_hint(data: &[u8]) {
+    let Ok(said) = payload::decode(data) else { return };
+    assert!(data.len() <= PAYLOAD_BYTES_MAX);
+    if let Said::Hint(Hint::Appended(_, entry)) = &said {
+        within_limits(&entry.body);
+    }
+    let written = payload::encode(&said).expect("it is no longer than what was read");
+    assert_eq!(payload::decode(&written), Ok(said));
 }
 
 /// The frames in these bytes, fed in pieces, and how they end.

@@ -1,13 +1,22 @@
 //! Where fuzzing starts from: bytes that each decoder accepts, or nearly. Most come from the byte
 //! vectors of the specification.
 
-use std::{fs, io::Cursor, path::Path};
+use std::{fs, io::Cursor, path::Path, sync::Arc};
 
 use data_encoding::HEXLOWER;
 use image::{DynamicImage, ImageFormat};
 use serde_json::Value;
 use skein_blob::tree::{PART_BYTES, TreeHasher};
-use skein_core::{entry::Body, name::Text};
+use skein_bus::{
+    hint::{EndReason, Hint},
+    redis::payload::{self, Said},
+};
+use skein_core::{
+    entry::{Body, Entry},
+    id::{AccountId, ConversationId, EntryId, LogId, Seq},
+    name::Text,
+    time::Timestamp,
+};
 use skein_wire::{body, frame, pb};
 
 /// The seeds of one of the [checks](crate::decode::CHECKS).
@@ -26,6 +35,7 @@ pub fn seeds(check: &str) -> Vec<Vec<u8>> {
         "body_store" => bodies(),
         "hash_state" => hash_states(),
         "picture_probe" => pictures(),
+        "bus_hint" => hints(),
         other => panic!("there is no check {other}"),
     }
 }
@@ -76,6 +86,32 @@ fn bodies() -> Vec<Vec<u8>> {
         }
     }
     bodies
+}
+
+/// A hint of each kind, with an entry of each kind.
+fn hints() -> Vec<Vec<u8>> {
+    let account = AccountId(7);
+    let appended = |(at, body): (usize, Vec<u8>)| {
+        let body = body::decode(&body).expect("a good body");
+        let (seq, id) = (Seq(at as u64 + 1), EntryId([9; 16]));
+        let entry = Entry { seq, id, author: account, at: Timestamp(1_700_000_000_000), body };
+        let personal = matches!(entry.body, Body::Contact(_) | Body::SessionEnded(_));
+        let log = if personal {
+            LogId::Personal(account)
+        } else {
+            LogId::Conversation(ConversationId(3))
+        };
+        Said::Hint(Hint::Appended(log, Arc::new(entry)))
+    };
+    let kicked = EndReason::Kicked { by: "phone".into() };
+    let others = [
+        Said::Missed,
+        Said::Hint(Hint::Presence { account, online: true }),
+        Said::Hint(Hint::SessionsEnded { account, reason: kicked }),
+        Said::Hint(Hint::SessionsEnded { account, reason: EndReason::Revoked }),
+    ];
+    let said = bodies().into_iter().enumerate().map(appended).chain(others);
+    said.map(|said| payload::encode(&said).expect("a short hint")).collect()
 }
 
 fn hash_states() -> Vec<Vec<u8>> {
