@@ -11,6 +11,7 @@ pub mod connection;
 pub mod dial;
 pub mod identity;
 pub mod listen;
+pub mod metric;
 pub mod priority;
 mod reset;
 pub mod stream;

@@ -14,6 +14,7 @@ use crate::{
     Connection,
     connection::{Closed, closed},
     identity::Identity,
+    metric,
     reset::endpoint_config,
     tls, transport,
 };
@@ -114,12 +115,14 @@ impl Listener {
             let incoming = self.endpoint.accept().await?;
             let Ok(turn) = Arc::clone(&self.handshakes).try_acquire_owned() else {
                 incoming.refuse();
+                metric::handshake("refused");
                 continue;
             };
             let under_way = self.config.handshakes_max - self.handshakes.available_permits();
             if under_way > self.config.handshakes_unproven_max && incoming.may_retry() {
                 // A retry that cannot be sent is a lost packet: the client will try again.
                 incoming.retry().ok();
+                metric::handshake("challenged");
                 continue;
             }
             return Some(Arriving { incoming, _turn: turn });
@@ -162,6 +165,7 @@ impl Arriving {
         // Only a client that was challenged before cannot be again, and that one is validated. A
         // challenge that is lost is a lost packet.
         self.incoming.retry().ok();
+        metric::handshake("challenged");
     }
 
     /// Does the handshake.
@@ -169,7 +173,12 @@ impl Arriving {
     /// # Errors
     /// If the client does not finish it, or speaks another protocol.
     pub async fn establish(self) -> Result<Connection, Closed> {
-        let connection = self.incoming.accept().map_err(closed)?.await.map_err(closed)?;
+        let connection = match self.incoming.accept() {
+            Ok(connecting) => connecting.await,
+            Err(error) => Err(error),
+        };
+        metric::handshake(if connection.is_ok() { "done" } else { "failed" });
+        let connection = connection.map_err(closed)?;
         let alpn = connection
             .handshake_data()
             .and_then(|data| data.downcast::<HandshakeData>().ok())
@@ -188,6 +197,7 @@ impl Arriving {
     /// Turns the client away without a handshake.
     pub fn refuse(self) {
         self.incoming.refuse();
+        metric::handshake("refused");
     }
 }
 

@@ -6,6 +6,7 @@ pub(crate) fn describe() {
     skein_bus::metric::describe();
     skein_chat::metric::describe();
     skein_gate::metric::describe();
+    skein_net::metric::describe();
     skein_resource::metric::describe();
     skein_rpc::metric::describe();
     skein_status::metric::describe();
