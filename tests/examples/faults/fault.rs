@@ -1,0 +1,135 @@
+//! The faults, one by one.
+
+use std::time::{Duration, Instant};
+
+use skein_testkit::{cluster::Cluster, process::patiently};
+
+use crate::{Failure, ledger::Ledger, plan::Plan};
+
+/// A fault: what it is called, and how it is done. Each ends with everything running again.
+pub(crate) struct Fault {
+    /// Its name in the report.
+    pub(crate) name: &'static str,
+    /// Makes it happen, and mends it. Blocks.
+    pub(crate) make: fn(&mut Cluster, &Plan, &Ledger) -> Result<(), Failure>,
+}
+
+/// All of them.
+pub(crate) const FAULTS: &[Fault] = &[
+    Fault { name: "none", make: nothing },
+    Fault { name: "chat killed", make: kill_chat },
+    Fault { name: "chat frozen", make: freeze_chat },
+    Fault { name: "redis killed, back empty", make: kill_redis },
+    Fault { name: "postgres restarted", make: restart_postgres },
+    Fault { name: "postgres crashed", make: crash_postgres },
+    Fault { name: "s3 away", make: stop_s3 },
+    Fault { name: "resource killed", make: kill_resource },
+    Fault { name: "status killed", make: kill_status },
+    Fault { name: "node drained", make: drain },
+];
+
+/// How long it runs without a fault, for comparison.
+const UNDISTURBED: Duration = Duration::from_secs(5);
+/// How long a file may take to be under way.
+const UNDER_WAY_MAX: Duration = Duration::from_secs(30);
+
+fn nothing(_: &mut Cluster, _: &Plan, _: &Ledger) -> Result<(), Failure> {
+    pause(UNDISTURBED);
+    Ok(())
+}
+
+fn kill_chat(cluster: &mut Cluster, plan: &Plan, _: &Ledger) -> Result<(), Failure> {
+    let nodes = cluster.names_of("chat");
+    for round in 0..plan.chat_kills {
+        let name = &nodes[round % nodes.len()];
+        cluster.kill(name);
+        pause(plan.away);
+        cluster.restart(name);
+        pause(plan.afterwards);
+    }
+    Ok(())
+}
+
+fn freeze_chat(cluster: &mut Cluster, plan: &Plan, _: &Ledger) -> Result<(), Failure> {
+    cluster.freeze("chat-2");
+    pause(plan.frozen);
+    cluster.thaw("chat-2");
+    Ok(())
+}
+
+fn kill_redis(cluster: &mut Cluster, plan: &Plan, _: &Ledger) -> Result<(), Failure> {
+    cluster.redis.kill();
+    pause(plan.away);
+    cluster.redis.resume();
+    Ok(())
+}
+
+fn restart_postgres(cluster: &mut Cluster, _: &Plan, _: &Ledger) -> Result<(), Failure> {
+    cluster.postgres.restart();
+    Ok(())
+}
+
+fn crash_postgres(cluster: &mut Cluster, plan: &Plan, _: &Ledger) -> Result<(), Failure> {
+    cluster.postgres.crash();
+    pause(plan.away);
+    cluster.postgres.resume();
+    Ok(())
+}
+
+fn stop_s3(cluster: &mut Cluster, plan: &Plan, _: &Ledger) -> Result<(), Failure> {
+    cluster.s3.stop();
+    pause(plan.s3_away);
+    cluster.s3.resume();
+    Ok(())
+}
+
+/// Each in turn, so that whichever has an upload under way is killed in the middle of it.
+fn kill_resource(cluster: &mut Cluster, plan: &Plan, ledger: &Ledger) -> Result<(), Failure> {
+    for name in cluster.names_of("resource") {
+        let deadline = Instant::now() + UNDER_WAY_MAX;
+        while ledger.waiting().1 == 0 {
+            if Instant::now() > deadline {
+                return Err("no file is under way".into());
+            }
+            pause(Duration::from_millis(10));
+        }
+        cluster.kill(&name);
+        pause(plan.away * 2);
+        cluster.restart(&name);
+        pause(plan.afterwards);
+    }
+    Ok(())
+}
+
+/// With a chat node killed meanwhile, so that clients ask for another while one of two is away.
+fn kill_status(cluster: &mut Cluster, plan: &Plan, _: &Ledger) -> Result<(), Failure> {
+    cluster.kill("status-1");
+    cluster.kill("chat-1");
+    pause(plan.away * 2);
+    cluster.restart("chat-1");
+    cluster.restart("status-1");
+    Ok(())
+}
+
+/// Moves all sessions off a node, ends it, and starts it again.
+fn drain(cluster: &mut Cluster, plan: &Plan, _: &Ledger) -> Result<(), Failure> {
+    let over = format!("{}s", plan.drain_over.as_secs());
+    let output = cluster.admin(&["drain", "chat-3", "--over", &over]);
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+    }
+    pause(plan.drain_over + Duration::from_secs(1));
+    cluster.terminate("chat-3");
+    let status = cluster.wait("chat-3");
+    if !status.success() {
+        return Err(format!("the drained node ended with {status}").into());
+    }
+    cluster.restart("chat-3");
+    Ok(())
+}
+
+/// Lets time pass with the fault as it is: its length is part of what is tried.
+fn pause(time: Duration) {
+    let until = Instant::now() + time;
+    patiently("the time is over", || Instant::now() >= until);
+}

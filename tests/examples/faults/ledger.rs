@@ -1,0 +1,137 @@
+//! What was promised: every acknowledged result, written down when it came.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use skein_client::{ConversationId, EntryId, Seq};
+
+/// Everything that clients were told, and how long they waited for it.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    state: Mutex<State>,
+}
+
+/// What is in a ledger.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// Messages that were acknowledged, in the order of that.
+    pub(crate) messages: Vec<Message>,
+    /// Files whose message was acknowledged.
+    pub(crate) files: Vec<SentFile>,
+    /// What was handed to a client and not acknowledged yet.
+    pub(crate) waiting: HashMap<EntryId, Instant>,
+    /// Files that are being sent.
+    pub(crate) files_waiting: usize,
+    /// When each message was handed to its client.
+    sent: HashMap<EntryId, Instant>,
+    /// The longest since this was asked for last.
+    pub(crate) longest: Longest,
+    /// Whatever must not happen.
+    pub(crate) wrong: Vec<String>,
+}
+
+/// An acknowledged message.
+#[derive(Debug, Clone)]
+pub(crate) struct Message {
+    /// Where.
+    pub(crate) conversation: ConversationId,
+    /// Its id.
+    pub(crate) id: EntryId,
+    /// Its place, as acknowledged.
+    pub(crate) seq: Seq,
+    /// Which client wrote it.
+    pub(crate) client: usize,
+    /// The how-manieth of that client.
+    pub(crate) number: u64,
+    /// What it says.
+    pub(crate) text: String,
+}
+
+/// An acknowledged file.
+#[derive(Debug, Clone)]
+pub(crate) struct SentFile {
+    /// Where.
+    pub(crate) conversation: ConversationId,
+    /// Its place, as acknowledged.
+    pub(crate) seq: Seq,
+    /// Which client sent it.
+    pub(crate) client: usize,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// BLAKE3 of what was sent.
+    pub(crate) hash: [u8; 32],
+}
+
+/// The longest that clients waited.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Longest {
+    /// From writing a message to its acknowledgement.
+    pub(crate) acknowledged: Duration,
+    /// From writing a message to hearing it at another client.
+    pub(crate) delivered: Duration,
+    /// From beginning to send a file to its message's acknowledgement.
+    pub(crate) uploaded: Duration,
+}
+
+impl Ledger {
+    /// What is in it now.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A message was handed to its client.
+    pub(crate) fn sent(&self, id: EntryId, at: Instant) {
+        let mut state = self.lock();
+        state.sent.insert(id, at);
+        state.waiting.insert(id, at);
+    }
+
+    /// A message was acknowledged.
+    pub(crate) fn acknowledged(&self, message: Message) {
+        let mut state = self.lock();
+        if let Some(at) = state.waiting.remove(&message.id) {
+            state.longest.acknowledged = state.longest.acknowledged.max(at.elapsed());
+        }
+        state.messages.push(message);
+    }
+
+    /// A message was heard by a client that had not written it.
+    pub(crate) fn heard(&self, id: EntryId) {
+        let mut state = self.lock();
+        if let Some(delay) = state.sent.get(&id).map(Instant::elapsed) {
+            state.longest.delivered = state.longest.delivered.max(delay);
+        }
+    }
+
+    /// A file begins to be sent.
+    pub(crate) fn file_begins(&self) {
+        self.lock().files_waiting += 1;
+    }
+
+    /// A file was acknowledged, so long after it began to be sent.
+    pub(crate) fn file_acknowledged(&self, file: SentFile, took: Duration) {
+        let mut state = self.lock();
+        state.files_waiting -= 1;
+        state.longest.uploaded = state.longest.uploaded.max(took);
+        state.files.push(file);
+    }
+
+    /// Something happened that must not.
+    pub(crate) fn wrong(&self, what: String) {
+        self.lock().wrong.push(what);
+    }
+
+    /// Begins to look for the longest anew.
+    pub(crate) fn begin(&self) {
+        self.lock().longest = Longest::default();
+    }
+
+    /// How many messages, and files, are not acknowledged yet.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.waiting.len(), state.files_waiting)
+    }
+}
