@@ -29,3 +29,26 @@ pub struct Config {
     #[serde(default)]
     pub resource: Vec<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_an_operator_writes_and_nothing_else() {
+        let text = r#"
+            listen = "127.0.0.1:7001"
+            ca = "ca.crt"
+            cert = "chat.crt"
+            key = "chat.key"
+            status = ["10.0.0.3:7001", "status.example.org:7001"]
+        "#;
+        let config: Config = toml::from_str(text).expect("as in certs/README.md");
+        assert_eq!(config.listen, Some(SocketAddr::from(([127, 0, 0, 1], 7001))));
+        assert_eq!((config.status.len(), config.verify.len()), (2, 0));
+        let written = toml::to_string(&config).expect("TOML");
+        assert_eq!(toml::from_str(&written), Ok(config));
+        assert!(toml::from_str::<Config>(&text.replace("status", "statuses")).is_err());
+        assert!(toml::from_str::<Config>(&text.replace("ca = \"ca.crt\"", "")).is_err());
+    }
+}

@@ -144,7 +144,13 @@ impl Peers {
                     return Err(refusal);
                 }
                 Failure::Refused(refusal) => last = refusal,
-                Failure::NotSent(cause) => self.tell(method, peer, &cause),
+                // The log says once, when the peer goes, that it cannot be reached.
+                Failure::NotSent(cause) => tracing::debug!(
+                    peer.address = peer.address(),
+                    rpc.method = method.name,
+                    error.cause = cause,
+                    "a call was not sent",
+                ),
                 Failure::Lost(cause) => {
                     self.tell(method, peer, &cause);
                     if !method.repeatable {

@@ -26,7 +26,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(crate) enum Failure {
     /// The other role refused: its words.
     Refused(Refusal),
-    /// There was no connection, so the call surely was not sent.
+    /// There was no connection, or it ended before it took the call: surely it was not sent.
     NotSent(String),
     /// Something happened between here and there; the call may have been carried out.
     Lost(String),
@@ -93,7 +93,9 @@ pub(crate) fn of_status(status: &Status) -> Failure {
     let mut words = status.message().to_owned();
     let mut cause = status.source();
     while let Some(error) = cause {
-        if error.is::<tonic::ConnectError>() {
+        let given_back =
+            error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled);
+        if given_back || error.is::<tonic::ConnectError>() {
             return Failure::NotSent(innermost(error));
         }
         if error.source().is_none() {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt, stream};
 use skein_ops::lifecycle::Shutdown;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -87,7 +87,8 @@ pub(crate) fn incoming(
             });
         }
     });
-    stream::poll_fn(move |context| accepted.poll_recv(context))
+    // Without an end: the server stops when it is told to, and then in order.
+    stream::poll_fn(move |context| accepted.poll_recv(context)).chain(stream::pending())
 }
 
 async fn shake_hands(

@@ -16,7 +16,10 @@ use rcgen::{
     Issuer, KeyPair,
 };
 use skein_core::time::Clock;
-use skein_ops::{clock::SystemClock, lifecycle::Shutdown};
+use skein_ops::{
+    clock::SystemClock,
+    lifecycle::{Outcome, Shutdown},
+};
 use skein_rpc::{
     access::Role,
     config::Config,
@@ -133,6 +136,12 @@ impl Process {
     pub(crate) async fn stop(self) {
         self.shutdown.begin();
         self.shutdown.finish(Duration::ZERO).await;
+    }
+
+    /// Stops in order, and waits for everything under way.
+    pub(crate) async fn end(self) -> Outcome {
+        self.shutdown.begin();
+        self.shutdown.finish(Duration::from_secs(60)).await
     }
 
     pub(crate) fn begin_to_stop(&self) {

@@ -11,6 +11,7 @@ use skein_core::{
     },
     refusal::Code,
 };
+use skein_ops::lifecycle::Outcome;
 use skein_rpc::{access::Role, resource};
 use tokio::time::timeout;
 
@@ -231,6 +232,7 @@ async fn a_process_that_stops_sends_its_uploads_elsewhere() {
     assert_eq!(told.unwrap_err().code, Code::Unavailable);
     let refused = client.open_upload(ACCOUNT, spec(1, 10)).await;
     assert_eq!(refused.err().map(|refusal| refusal.code), Some(Code::Unavailable));
+    assert_eq!(process.end().await, Outcome::Clean);
 }
 
 #[tokio::test]

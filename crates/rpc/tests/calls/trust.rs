@@ -9,7 +9,7 @@ use skein_core::{
     port::directory::{Directory, Term},
     refusal::{Code, Refusal},
 };
-use skein_rpc::{access::Role, credentials::Credentials, directory, server::Ports};
+use skein_rpc::{access::Role, config::Config, credentials::Credentials, directory, server::Ports};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -133,6 +133,30 @@ async fn a_renewed_certificate_is_used_without_a_restart() {
     credentials.refresh();
     assert!(credentials.not_after() > before);
     assert_eq!(assigned(process.addr, &gate).await, Ok("any".to_owned()));
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_named() {
+    let authority = Authority::new();
+    let load = |config: &Config| {
+        let clock = Arc::new(skein_ops::clock::SystemClock);
+        Credentials::load(config, clock).unwrap_err().to_string()
+    };
+    let config = authority.config();
+    let sentence = load(&config);
+    let cert = config.cert.display();
+    assert!(sentence.starts_with(&format!("cannot read {cert}: ")), "{sentence}");
+    authority.sign(&config, "chat.skein.internal", GOOD);
+    std::fs::write(&config.key, "no key").unwrap();
+    let key = config.key.display();
+    assert_eq!(load(&config), format!("{key} holds no usable private key"));
+
+    let other = authority.config();
+    authority.sign(&other, "chat.skein.internal", GOOD);
+    let mixed = Config { key: other.key, ..config };
+    let sentence = load(&mixed);
+    let expected = format!("the certificate {} cannot be used with its key", mixed.cert.display());
+    assert!(sentence.starts_with(&expected), "{sentence}");
 }
 
 #[tokio::test]
