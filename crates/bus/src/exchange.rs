@@ -38,7 +38,7 @@ struct State {
 
 struct Subscriber {
     queue: mpsc::Sender<Delivery>,
-    /// Whether the newest thing in the queue is the notice.
+    /// Whether the last thing that was put into the queue is the notice.
     noticed: bool,
     /// Every topic under which `watchers` names this subscriber.
     topics: HashSet<Topic>,
@@ -160,14 +160,13 @@ impl Subscriber {
     /// gone.
     fn deliver(&mut self, delivery: &Delivery) -> bool {
         // Nobody else sends, and the lock is held: the room can only grow meanwhile.
-        let delivery = if self.queue.capacity() > NOTICE_PLACES {
-            delivery.clone()
-        } else if self.noticed {
-            // The notice is the newest in a queue with at most one free place, so it is unread.
+        let room = self.queue.capacity();
+        let delivery = if room > NOTICE_PLACES { delivery } else { &Delivery::Missed }.clone();
+        // A notice that is the newest in a queue which is not empty is unread, and says it already.
+        let unread = self.noticed && room < self.queue.max_capacity();
+        if delivery == Delivery::Missed && unread {
             return !self.queue.is_closed();
-        } else {
-            Delivery::Missed
-        };
+        }
         self.noticed = delivery == Delivery::Missed;
         if self.noticed {
             metric::missed();
@@ -219,6 +218,8 @@ mod tests {
         assert!(exchange.publish(TOPIC, &hint));
         assert_eq!(deliveries.try_recv(), Ok(Delivery::Missed));
         assert!(deliveries.try_recv().is_err(), "it stands for what came while it was unread");
+        exchange.missed_by_all();
+        assert_eq!(deliveries.try_recv(), Ok(Delivery::Missed), "what was read says nothing more");
         exchange.publish(TOPIC, &hint);
         exchange.missed_by_all();
         exchange.missed_by_all();

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     ConnectError,
     address::{COMMAND_MAX, Recipe},
-    link::Link,
+    link::{Link, Purpose},
     script::Script,
 };
 use crate::{Unavailable, metric};
@@ -32,7 +32,7 @@ impl Commands {
         recipe: Arc<Recipe>,
         prefix: Arc<str>,
     ) -> Result<Self, ConnectError> {
-        let commands = Self { link: Link::connect(recipe, "commands").await?, prefix };
+        let commands = Self { link: Link::connect(recipe, Purpose::Commands).await?, prefix };
         let version = commands.server_version().await;
         let version = version.map_err(|error| ConnectError::Unreachable(error.0))?;
         let major = version.split('.').next().and_then(|major| major.parse::<u64>().ok());

@@ -22,7 +22,11 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{keeper::Keeper, wish::Wish};
-use super::{ConnectError, Redis, address::Recipe, link::Link};
+use super::{
+    ConnectError, Redis,
+    address::Recipe,
+    link::{Link, Purpose},
+};
 use crate::{
     exchange::Exchange,
     hint::{Hint, Hints, Subscription, Topic, Topics},
@@ -53,7 +57,7 @@ impl Feed {
         recipe: Arc<Recipe>,
         prefix: Arc<str>,
     ) -> Result<Self, ConnectError> {
-        let link = Link::connect(recipe, "subscribe").await?;
+        let link = Link::connect(recipe, Purpose::Subscribing).await?;
         let (wishes, wished) = mpsc::channel(WISHES_MAX);
         let exchange = Arc::new(Exchange::default());
         let astray = Arc::new(AtomicBool::new(false));

@@ -30,7 +30,7 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// How often a server is asked whether it is there.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
 /// How often a cluster is asked who serves what.
-const CLUSTER_INTERVAL: Duration = Duration::from_secs(10);
+const CLUSTER_INTERVAL: Duration = Duration::from_secs(5);
 /// How long to wait before the first attempt to connect again.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// How long to wait between attempts at most.
@@ -43,6 +43,24 @@ pub(super) struct Live {
     pub(super) number: u64,
 }
 
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Commands,
+    Publishing,
+    Subscribing,
+}
+
+impl Purpose {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Commands => "commands",
+            Self::Publishing => "publish",
+            Self::Subscribing => "subscribe",
+        }
+    }
+}
+
 /// A connection that is made anew when it is lost.
 pub(super) struct Link {
     live: watch::Receiver<Option<Live>>,
@@ -50,15 +68,15 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Connects for the first time. `name` is for people to read.
+    /// Connects for the first time.
     pub(super) async fn connect(
         recipe: Arc<Recipe>,
-        name: &'static str,
+        purpose: Purpose,
     ) -> Result<Self, ConnectError> {
         let first = Connection::make(&recipe).await;
         let first = first.map_err(|error| ConnectError::Unreachable(error.to_string()))?;
         let (sender, live) = watch::channel(Some(Live { client: first.client.clone(), number: 0 }));
-        let keeper = Keeper { recipe, name, sender };
+        let keeper = Keeper { recipe, purpose, sender };
         let task = AbortOnDropHandle::new(tokio::spawn(keeper.keep(first)));
         Ok(Self { live, _task: task })
     }
@@ -76,31 +94,33 @@ impl Link {
 
 struct Keeper {
     recipe: Arc<Recipe>,
-    name: &'static str,
+    purpose: Purpose,
     sender: watch::Sender<Option<Live>>,
 }
 
 impl Keeper {
     async fn keep(self, first: Connection) {
+        let name = self.purpose.name();
         let mut connection = first;
         for number in 1.. {
-            metric::connected(self.name, true);
-            let error = connection.until_lost().await;
+            metric::connected(name, true);
+            let error = connection.until_lost(self.purpose).await;
             self.sender.send_replace(None);
-            metric::connected(self.name, false);
-            warn!(bus.connection = self.name, %error, "the connection to Redis is lost");
+            metric::connected(name, false);
+            warn!(bus.connection = name, %error, "the connection to Redis is lost");
             // Ends the task of the old client before there is a new one.
             drop(connection);
             let lost = Instant::now();
             connection = self.anew().await;
-            metric::reconnected(self.name);
+            metric::reconnected(name);
             let away_ms = lost.elapsed().as_millis();
-            info!(bus.connection = self.name, away_ms, "connected to Redis again");
+            info!(bus.connection = name, away_ms, "connected to Redis again");
             self.sender.send_replace(Some(Live { client: connection.client.clone(), number }));
         }
     }
 
     async fn anew(&self) -> Connection {
+        let name = self.purpose.name();
         let mut pause = PAUSE_MIN;
         loop {
             // Many nodes lose the same server at once, and should not come back at once.
@@ -108,7 +128,7 @@ impl Keeper {
             match Connection::make(&self.recipe).await {
                 Ok(connection) => return connection,
                 Err(error) => {
-                    tracing::debug!(bus.connection = self.name, %error, "cannot reach Redis");
+                    tracing::debug!(bus.connection = name, %error, "cannot reach Redis");
                 }
             }
             pause = (2 * pause).min(PAUSE_MAX);
@@ -138,12 +158,12 @@ impl Connection {
     }
 
     /// Waits until it is of no use any more, and says why.
-    async fn until_lost(&mut self) -> Error {
+    async fn until_lost(&mut self, purpose: Purpose) -> Error {
         let client = self.client.clone();
         tokio::select! {
             ended = &mut self.task => ended_with(ended),
             error = until_silent(&client) => error,
-            error = until_moved(&client) => error,
+            error = until_moved(&client), if purpose == Purpose::Subscribing => error,
         }
     }
 }
@@ -173,8 +193,9 @@ async fn ping(client: &Client) -> Result<(), Error> {
     timeout(COMMAND_MAX, pings).await.map_err(|_| too_slow())?
 }
 
-/// Waits until a cluster has given slots to other servers. Those who were subscribed there are not
-/// any more, and nobody tells them, so the connection has to begin anew.
+/// Waits until a cluster has given slots to other servers. Whoever was subscribed there is so no
+/// more, and nobody says so, so the connection has to begin anew. Commands are sent on by
+/// themselves.
 async fn until_moved(client: &Client) -> Error {
     if !client.is_clustered() {
         return std::future::pending().await;

@@ -21,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     ConnectError,
     address::{COMMAND_MAX, Recipe},
-    link::{Link, Live},
+    link::{Link, Live, Purpose},
     payload::{self, Said},
     topic,
 };
@@ -34,8 +34,9 @@ use crate::{
 const QUEUE_HINTS: usize = 16 * 1024;
 /// Hints that are sent at a time.
 const BATCH_HINTS: usize = 256;
-/// Topics that are remembered by name. Beyond that everyone is told.
-const OWED_TOPICS_MAX: usize = 4 * 1024;
+/// Topics that are remembered by name. Beyond that everyone is told, once: a subscriber is told of
+/// each by itself, and each time compares all heads with the store.
+const OWED_TOPICS_MAX: usize = 64;
 /// How often what is owed is looked at: whoever is told compares heads with the store.
 const OWED_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -52,7 +53,7 @@ impl Publisher {
         recipe: Arc<Recipe>,
         prefix: Arc<str>,
     ) -> Result<Self, ConnectError> {
-        let link = Link::connect(recipe, "publish").await?;
+        let link = Link::connect(recipe, Purpose::Publishing).await?;
         let (queue, hints) = mpsc::channel(QUEUE_HINTS);
         let owed = Arc::new(Owed::default());
         let sender = Sender { live: link.watch(), prefix, owed: Arc::clone(&owed) };

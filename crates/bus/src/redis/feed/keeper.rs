@@ -164,6 +164,7 @@ impl Keeper {
 
     /// Whether all of them are confirmed.
     async fn subscribe(&mut self, client: &Client, topics: Vec<Option<Topic>>) -> bool {
+        let mut all = true;
         let new: Vec<_> = topics.into_iter().filter(|t| !self.subscribed.contains(t)).collect();
         for batch in new.chunks(BATCH_CHANNELS) {
             let confirmations =
@@ -173,14 +174,18 @@ impl Keeper {
                 return false;
             };
             for (topic, confirmation) in batch.iter().zip(confirmations) {
-                if let Err(error) = confirmation {
-                    warn!(%error, "cannot subscribe to a topic");
-                    return false;
+                match confirmation {
+                    Ok(()) => {
+                        self.subscribed.insert(*topic);
+                    }
+                    Err(error) => {
+                        warn!(%error, "cannot subscribe to a topic");
+                        all = false;
+                    }
                 }
-                self.subscribed.insert(*topic);
             }
         }
-        true
+        all
     }
 
     async fn unsubscribe(

@@ -1,9 +1,9 @@
 //! Three servers that are one cluster: every part of the bus finds the server that it belongs to.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use skein_core::{id::AccountId, port::directory::Term};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{Server, config};
 use crate::{
@@ -29,6 +29,7 @@ async fn three_servers_are_one_bus() {
     let there = Arc::new(Redis::connect(&config).await.unwrap());
     hints_reach_every_topic(&here, &there).await;
     scripts_run_where_their_keys_are(&here, &there).await;
+    hints_follow_a_slot_that_moves(&server, &here, &there).await;
 }
 
 async fn hints_reach_every_topic(here: &Redis, there: &Redis) {
@@ -69,5 +70,42 @@ async fn scripts_run_where_their_keys_are(here: &Redis, there: &Redis) {
         here.put(&key, b"1", HOUR).await.unwrap();
         assert_eq!(there.increment(&key, HOUR).await.unwrap().count, 2);
         assert!(here.delete(&key).await.unwrap());
+    }
+}
+
+/// The server that loses a slot drops who was subscribed there without a word to them.
+async fn hints_follow_a_slot_that_moves(server: &Server, here: &Redis, there: &Redis) {
+    let watched: Vec<_> = (1..=MANY).map(|n| Topic::Account(AccountId(n))).collect();
+    let mut subscription = there.subscribe(1_000);
+    for topic in &watched {
+        subscription.topics.watch(*topic).await;
+    }
+    let nodes = server.command(&["CLUSTER", "NODES"]);
+    let id = |line: &str| line.split(' ').next().unwrap().to_owned();
+    let from = nodes.lines().find(|line| line.contains("myself")).map(id).unwrap();
+    let to = nodes.lines().find(|line| !line.contains("myself")).map(id).unwrap();
+    let moved = std::process::Command::new("redis-cli")
+        .args(["--cluster", "reshard", &format!("127.0.0.1:{}", server.ports()[0])])
+        .args(["--cluster-from", &from, "--cluster-to", &to])
+        .args(["--cluster-slots", "4000", "--cluster-yes"])
+        .output();
+    assert!(moved.unwrap().status.success());
+    let missed =
+        async { while subscription.deliveries.recv().await.unwrap() != Delivery::Missed {} };
+    timeout(IN_VAIN, missed).await.unwrap();
+    let mut awaited: HashSet<_> = watched.iter().copied().collect();
+    let deadline = Instant::now() + IN_VAIN;
+    while !awaited.is_empty() {
+        assert!(Instant::now() < deadline, "nothing is heard of {awaited:?}");
+        // Some may be given up while the sender finds out; they are asked for again.
+        for topic in &watched {
+            here.publish(*topic, Hint::Presence { account: AccountId(1), online: false }).await;
+        }
+        let wait = Duration::from_millis(200);
+        while let Ok(delivery) = timeout(wait, subscription.deliveries.recv()).await {
+            if let Delivery::Hint(topic, _) = delivery.unwrap() {
+                awaited.remove(&topic);
+            }
+        }
     }
 }
