@@ -120,16 +120,15 @@ pub async fn run(options: Options, config: &Config) -> ExitCode {
 /// What all checks found, in the order of the configuration.
 async fn examine(config: &Config) -> Vec<Finding> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let now = clock.now();
     let mut findings = machine::examine(config);
-    findings.extend(certificate::examine(config, now));
+    findings.extend(certificate::examine(config, clock.now()));
     // What is away takes its time; all at once it takes that only once.
     let slow: Vec<futures::future::BoxFuture<'_, Vec<Finding>>> = vec![
-        Box::pin(parts::store(config, now)),
-        Box::pin(parts::bus(config, now)),
+        Box::pin(parts::store(config, &*clock)),
+        Box::pin(parts::bus(config, &*clock)),
         Box::pin(parts::blobs(config)),
         Box::pin(peers::mail(config)),
-        Box::pin(peers::roles(config, clock)),
+        Box::pin(peers::roles(config, Arc::clone(&clock))),
     ];
     findings.extend(join_all(slow).await.into_iter().flatten());
     findings

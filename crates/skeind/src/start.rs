@@ -3,11 +3,12 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use futures::future::select_ok;
+use futures::{FutureExt, future::select_ok};
 use skein_bus::{Bus, hint::Hints};
 use skein_chat::hub::Hub;
 use skein_core::{
     port::{directory::Directory, resource::Resource, verifier::Verifier},
+    refusal::Refusal,
     time::Clock,
 };
 use skein_ops::{health::Health, lifecycle::Shutdown};
@@ -240,17 +241,22 @@ impl Start<'_> {
         addresses: &[String],
         credentials: &Arc<Credentials>,
     ) -> Result<(), StartError> {
-        let probes: Result<Vec<_>, _> =
-            addresses.iter().map(|address| Probe::new(role, address, credentials)).collect();
+        let probes: Result<Vec<_>, _> = addresses
+            .iter()
+            .map(|address| Probe::new(role, address, credentials).map(Arc::new))
+            .collect();
         let probes = Arc::new(probes?);
         self.health.register(role.name(), move || {
             let probes = Arc::clone(&probes);
             async move {
-                let asked = probes.iter().map(|probe| Box::pin(probe.check()));
-                match select_ok(asked).await {
-                    Ok(_) => Ok(()),
-                    Err(refusal) => Err(refusal.message),
-                }
+                // Tasks, so that one which is answered later than another gets its connection.
+                let asked = probes.iter().map(|probe| {
+                    let probe = Arc::clone(probe);
+                    tokio::spawn(async move { probe.check().await })
+                        .map(|ended| ended.unwrap_or_else(|_| Err(Refusal::internal())))
+                });
+                let answered = select_ok(asked).await;
+                answered.map(drop).map_err(|refusal| refusal.message)
             }
         });
         Ok(())

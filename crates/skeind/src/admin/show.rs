@@ -26,7 +26,7 @@ impl Show {
             Answer::User(one) => self.each(&[one], user),
             Answer::Sessions(sessions) => self.each(&sessions, session),
             Answer::Kicked(kicked) => self.each(&[kicked], |Kicked { name, logins }| {
-                format!("ended {logins} logins of {name}")
+                format!("ended {} of {name}", count(*logins, "login"))
             }),
             Answer::Reset(reset) => self.each(&[reset], |Reset { name, expires_in_seconds }| {
                 format!("mailed {name} a code, good for {expires_in_seconds} s")
@@ -80,7 +80,8 @@ fn user(user: &User) -> String {
     let User { account, name, email, created_ms, disabled_ms, storage_bytes, logins } = user;
     let disabled = disabled_ms.map_or_else(String::new, |ms| format!(", disabled {}", date(ms)));
     let (since, stored) = (date(*created_ms), size(*storage_bytes));
-    format!("{account} {name} <{email}> since {since}, {logins} logins, {stored}{disabled}")
+    let logins = count(*logins, "login");
+    format!("{account} {name} <{email}> since {since}, {logins}, {stored}{disabled}")
 }
 
 fn session(session: &Session) -> String {
@@ -108,15 +109,21 @@ fn upload(upload: &Upload) -> String {
 fn storage(used: &Storage) -> String {
     let Storage { blobs, blob_bytes, open_uploads, open_bytes } = *used;
     let (stored, open) = (size(blob_bytes), size(open_bytes));
-    format!("{blobs} files with {stored}; {open_uploads} open uploads for {open}")
+    let (files, uploads) = (count(blobs, "file"), count(open_uploads, "open upload"));
+    format!("{files} with {stored}; {uploads} for {open}")
 }
 
 fn backup(verb: &str, made: &Backup) -> String {
     let Backup { folder, blobs, blob_bytes, uploads } = made;
     let (folder, bytes) = (folder.display(), size(*blob_bytes));
-    format!(
-        "{verb} the store, {blobs} files with {bytes} and {uploads} uploads under way to {folder}"
-    )
+    let (files, uploads) = (count(*blobs, "file"), count(*uploads, "upload"));
+    format!("{verb} the store, {files} with {bytes} and {uploads} under way to {folder}")
+}
+
+/// So many of something.
+fn count(number: u64, of: &str) -> String {
+    let many = if number == 1 { "" } else { "s" };
+    format!("{number} {of}{many}")
 }
 
 /// A time in UTC, to the minute.
@@ -169,6 +176,7 @@ mod tests {
 
     #[test]
     fn figures_are_readable() {
+        assert_eq!((count(1, "file"), count(2, "file")), ("1 file".into(), "2 files".into()));
         assert_eq!(size(1023), "1023 bytes");
         assert_eq!(size(1536), "1.5 KiB");
         assert_eq!(size(5 << 40), "5.0 TiB");

@@ -2,7 +2,7 @@
 
 use skein_blob::depot::Depot;
 use skein_bus::redis::Redis;
-use skein_core::{id::BlobId, time::Timestamp};
+use skein_core::{id::BlobId, time::Clock};
 use skein_store::postgres::{ConnectError, Postgres};
 
 use super::Finding;
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The store: reached, of a known schema, with a clock like this one's.
-pub(super) async fn store(config: &Config, now: Timestamp) -> Vec<Finding> {
+pub(super) async fn store(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
     let check = "store";
     let Some(store) = &config.store else { return vec![file(config).await] };
     let postgres = match Postgres::connect(store).await {
@@ -39,7 +39,7 @@ pub(super) async fn store(config: &Config, now: Timestamp) -> Vec<Finding> {
             findings.push(Finding::fail(check, error.to_string(), "look at the server's log"));
         }
     }
-    match postgres.clock_offset(now).await {
+    match postgres.clock_offset(clock.now()).await {
         Ok(offset) => findings.push(Finding::of_clock(check, offset)),
         Err(error) => {
             findings.push(Finding::fail(check, error.to_string(), "look at the server's log"));
@@ -91,7 +91,7 @@ async fn open(folder: &DataFolder) -> Result<u64, String> {
 }
 
 /// The bus: reached, with a clock like this one's.
-pub(super) async fn bus(config: &Config, now: Timestamp) -> Vec<Finding> {
+pub(super) async fn bus(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
     let check = "bus";
     let Some(bus) = &config.bus else {
         return vec![Finding::ok(check, "in the process of the server")];
@@ -105,11 +105,11 @@ pub(super) async fn bus(config: &Config, now: Timestamp) -> Vec<Finding> {
         Ok(version) => Finding::ok(check, format!("Redis {version} answers")),
         Err(error) => Finding::fail(check, error.to_string(), mend),
     };
-    let clock = match redis.clock_offset(now).await {
+    let skew = match redis.clock_offset(clock.now()).await {
         Ok(offset) => Finding::of_clock(check, offset),
         Err(error) => Finding::fail(check, error.to_string(), mend),
     };
-    vec![version, clock]
+    vec![version, skew]
 }
 
 /// The object store: takes, finds, lists and deletes a probe.
