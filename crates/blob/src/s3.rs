@@ -1,5 +1,10 @@
 //! An object store that speaks S3, and how it is asked: with a deadline for every request and few
 //! repetitions, since whoever uploads tries again anyway.
+//!
+//! Unfinished objects are always known to the store of records before they have a part, and are
+//! given up with their upload. Should a crash come between those two, its parts would stay, seen by
+//! nobody: so give the bucket a lifecycle rule that aborts incomplete multipart uploads after seven
+//! days, longer than any upload takes.
 
 use std::{fmt, fs, path::PathBuf, sync::Arc, time::Duration};
 

@@ -82,6 +82,12 @@ impl Shutdown {
         self.soft.cancelled().await;
     }
 
+    /// Resolves when the soft stop has begun for so long.
+    pub async fn begun_for(&self, patience: Duration) {
+        self.begun().await;
+        sleep(patience).await;
+    }
+
     /// Resolves when the hard stop begins.
     pub async fn forced(&self) {
         self.hard.cancelled().await;

@@ -1,5 +1,7 @@
 //! A store in memory for the tests of this crate: just the two nouns, and faults on demand.
 
+mod blobs;
+
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{Mutex, MutexGuard},
@@ -8,14 +10,12 @@ use std::{
 use async_trait::async_trait;
 use skein_core::{
     id::{AccountId, BlobId, UploadId},
-    policy::BlobStanding,
     port::resource::{BlobInfo, Thumbnail, UploadSpec},
     refusal::{Code, Refusal},
     time::Timestamp,
 };
 use skein_store::{
     StoreError,
-    blob::{Blobs, StorageUse},
     upload::{
         Checkpoint, CompletingUpload, Opening, Quota, StaleUpload, UploadRecord, UploadState,
         Uploads, charged_bytes,
@@ -32,14 +32,31 @@ pub(crate) struct Book {
     pub(crate) blobs: BTreeMap<BlobId, (BlobInfo, Timestamp)>,
     pub(crate) referenced: HashSet<BlobId>,
     tries: BTreeMap<BlobId, u64>,
+    /// Somebody hangs.
+    pub(crate) hung: bool,
     /// The next completion fails.
     pub(crate) fail_completion: bool,
     /// The next checkpoint fails.
     pub(crate) fail_checkpoint: bool,
     /// The next record of what became of a thumbnail fails.
     pub(crate) fail_thumbnail: bool,
+    /// Whoever comes to this step never gets an answer: its process is about to be killed.
+    pub(crate) hang: Option<Step>,
     /// As soon as stale uploads were listed, all uploads are continued, at this time.
     pub(crate) continue_found: Option<Timestamp>,
+}
+
+/// Where a process may be killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Before it is recorded that all bytes are there.
+    BeforeCompleting,
+    /// After that.
+    AfterCompleting,
+    /// Before the blob is made visible.
+    BeforeCompletion,
+    /// After that.
+    AfterCompletion,
 }
 
 #[derive(Debug, Clone)]
@@ -67,6 +84,15 @@ impl Ledger {
     pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
         self.0.lock().unwrap()
     }
+
+    /// Whoever hangs has taken the fault with it: the next to come here passes.
+    async fn pass(&self, step: Step) {
+        let hangs = self.book().hang.take_if(|hang| *hang == step).is_some();
+        if hangs {
+            self.0.lock().unwrap().hung = true;
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 impl Book {
@@ -75,6 +101,54 @@ impl Book {
         let complete = self.blobs.values().filter(mine).map(|blob| blob.0.size);
         let open = self.open(account).map(|upload| upload.spec.size);
         complete.chain(open).map(charged_bytes).sum()
+    }
+
+    fn checkpoint(
+        &mut self,
+        key: (AccountId, UploadId),
+        opening: Opening,
+        checkpoint: Checkpoint,
+        completing: bool,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        if std::mem::take(&mut self.fail_checkpoint) {
+            return Err(fault("record a checkpoint"));
+        }
+        let upload = self.uploads.get_mut(&key).ok_or_else(|| refuse(Code::NotFound))?;
+        if self.blobs.contains_key(&upload.blob) {
+            return Err(refuse(Code::NotFound));
+        }
+        if upload.opening != opening {
+            return Err(refuse(Code::Superseded));
+        }
+        if upload.completing && !completing {
+            return Err(refuse(Code::BeyondSize));
+        }
+        upload.completing = completing;
+        (upload.checkpoint, upload.touched) = (checkpoint, now);
+        Ok(())
+    }
+
+    fn complete(
+        &mut self,
+        key: (AccountId, UploadId),
+        dimensions: Option<(u32, u32)>,
+        now: Timestamp,
+    ) -> Result<BlobInfo, StoreError> {
+        if std::mem::take(&mut self.fail_completion) {
+            return Err(fault("complete an upload"));
+        }
+        let upload = self.uploads.get(&key).ok_or_else(|| refuse(Code::NotFound))?;
+        let info = BlobInfo {
+            id: upload.blob,
+            uploader: key.0,
+            size: upload.spec.size,
+            media_type: upload.spec.media_type.clone(),
+            hash: upload.spec.hash,
+            dimensions,
+            thumbnail: if dimensions.is_some() { Thumbnail::Pending } else { Thumbnail::None },
+        };
+        Ok(self.blobs.entry(info.id).or_insert((info, now)).0.clone())
     }
 
     /// All that are open, the longest untouched first.
@@ -154,19 +228,13 @@ impl Uploads for Ledger {
         completing: bool,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let mut book = self.book();
-        if std::mem::take(&mut book.fail_checkpoint) {
-            return Err(fault("record a checkpoint"));
+        if completing {
+            self.pass(Step::BeforeCompleting).await;
         }
-        let upload = book.uploads.get_mut(&(account, id)).ok_or_else(|| refuse(Code::NotFound))?;
-        if upload.opening != opening {
-            return Err(refuse(Code::Superseded));
+        self.book().checkpoint((account, id), opening, checkpoint, completing, now)?;
+        if completing {
+            self.pass(Step::AfterCompleting).await;
         }
-        if upload.completing && !completing {
-            return Err(refuse(Code::BeyondSize));
-        }
-        upload.completing = completing;
-        (upload.checkpoint, upload.touched) = (checkpoint, now);
         Ok(())
     }
 
@@ -177,21 +245,10 @@ impl Uploads for Ledger {
         dimensions: Option<(u32, u32)>,
         now: Timestamp,
     ) -> Result<BlobInfo, StoreError> {
-        let mut book = self.book();
-        if std::mem::take(&mut book.fail_completion) {
-            return Err(fault("complete an upload"));
-        }
-        let upload = book.uploads.get(&(account, id)).ok_or_else(|| refuse(Code::NotFound))?;
-        let info = BlobInfo {
-            id: upload.blob,
-            uploader: account,
-            size: upload.spec.size,
-            media_type: upload.spec.media_type.clone(),
-            hash: upload.spec.hash,
-            dimensions,
-            thumbnail: if dimensions.is_some() { Thumbnail::Pending } else { Thumbnail::None },
-        };
-        Ok(book.blobs.entry(info.id).or_insert((info, now)).0.clone())
+        self.pass(Step::BeforeCompletion).await;
+        let info = self.book().complete((account, id), dimensions, now)?;
+        self.pass(Step::AfterCompletion).await;
+        Ok(info)
     }
 
     async fn completing_uploads(
@@ -264,88 +321,5 @@ impl Uploads for Ledger {
             book.uploads.values_mut().for_each(|upload| upload.touched = now);
         }
         Ok(stale)
-    }
-}
-
-#[async_trait]
-impl Blobs for Ledger {
-    async fn blob(&self, id: BlobId) -> Result<Option<BlobInfo>, StoreError> {
-        Ok(self.book().blobs.get(&id).map(|blob| blob.0.clone()))
-    }
-
-    async fn blob_standing(
-        &self,
-        account: AccountId,
-        blob: BlobId,
-    ) -> Result<BlobStanding, StoreError> {
-        let uploader = self.book().blobs.get(&blob).is_some_and(|blob| blob.0.uploader == account);
-        Ok(BlobStanding { uploader, shared_with: false })
-    }
-
-    async fn used_bytes(&self, account: AccountId) -> Result<u64, StoreError> {
-        Ok(self.book().used(account))
-    }
-
-    async fn pending_thumbnails(&self, limit: usize) -> Result<Vec<BlobInfo>, StoreError> {
-        let book = self.book();
-        let infos = book.blobs.values().map(|blob| &blob.0);
-        let pending = infos.filter(|info| info.thumbnail == Thumbnail::Pending);
-        Ok(pending.take(limit).cloned().collect())
-    }
-
-    async fn begin_thumbnail(&self, blob: BlobId) -> Result<u64, StoreError> {
-        let mut book = self.book();
-        let tries = book.tries.entry(blob).or_default();
-        *tries += 1;
-        Ok(*tries - 1)
-    }
-
-    async fn set_thumbnail(&self, blob: BlobId, state: Thumbnail) -> Result<(), StoreError> {
-        let mut book = self.book();
-        if std::mem::take(&mut book.fail_thumbnail) {
-            return Err(fault("record a thumbnail"));
-        }
-        if let Some((info, _)) = book.blobs.get_mut(&blob) {
-            info.thumbnail = state;
-        }
-        book.tries.remove(&blob);
-        Ok(())
-    }
-
-    async fn unreferenced_blobs(
-        &self,
-        before: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<BlobId>, StoreError> {
-        let book = self.book();
-        let old = book.blobs.iter().filter(|(_, (_, completed))| *completed < before);
-        let loose = old.map(|(id, _)| *id).filter(|id| !book.referenced.contains(id));
-        Ok(loose.take(limit).collect())
-    }
-
-    async fn delete_unreferenced_blob(&self, blob: BlobId) -> Result<bool, StoreError> {
-        let mut book = self.book();
-        if book.referenced.contains(&blob) || book.blobs.remove(&blob).is_none() {
-            return Ok(false);
-        }
-        book.uploads.retain(|_, upload| upload.blob != blob);
-        Ok(true)
-    }
-
-    async fn storage_use(&self) -> Result<StorageUse, StoreError> {
-        let book = self.book();
-        let open = book.records();
-        Ok(StorageUse {
-            blobs: book.blobs.len() as u64,
-            blob_bytes: book.blobs.values().map(|blob| blob.0.size).sum(),
-            open_uploads: open.len() as u64,
-            open_bytes: open.iter().map(|upload| upload.size).sum(),
-        })
-    }
-
-    async fn known_blobs(&self, names: &[BlobId]) -> Result<Vec<BlobId>, StoreError> {
-        let book = self.book();
-        let known: HashSet<_> = book.uploads.values().map(|upload| upload.blob).collect();
-        Ok(names.iter().copied().filter(|name| known.contains(name)).collect())
     }
 }

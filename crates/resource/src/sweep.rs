@@ -36,6 +36,9 @@ const COMPLETING_MAX: Duration = Duration::from_secs(60);
 /// at another node.
 const SPOOLED_AT_REST: Duration = Duration::from_secs(10 * 60);
 
+/// How long a round may still take once the process is to end: between two steps it leaves nothing
+/// that a later round does not find.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
 /// Uploads and blobs that are listed at a time, of each kind.
 const BATCH: usize = 256;
 /// Batches that one round works through, of each kind: enough to keep up with those who upload a lot
@@ -65,7 +68,7 @@ pub(crate) struct Places {
     thumbnails: Option<depot::Listing>,
 }
 
-/// Runs rounds until the soft stop.
+/// Runs rounds until the soft stop, which waits a moment for the last one.
 pub(crate) async fn run(parts: Arc<Parts>) {
     let interval = parts.config.sweep_interval();
     let mut ticks = time::interval_at(Instant::now() + interval, interval);
@@ -75,7 +78,11 @@ pub(crate) async fn run(parts: Arc<Parts>) {
             () = parts.shutdown.begun() => return,
             _ = ticks.tick() => {}
         }
-        match round(&parts, parts.clock.now()).await {
+        let done = tokio::select! {
+            done = round(&parts, parts.clock.now()) => done,
+            () = parts.shutdown.begun_for(STOP_PATIENCE) => return,
+        };
+        match done {
             Ok(swept) if swept != Swept::default() => tracing::info!(
                 sweep.expired = swept.expired,
                 sweep.collected = swept.collected,
@@ -118,8 +125,15 @@ async fn complete(parts: &Parts, now: Timestamp) -> Result<usize, ResourceError>
     let before = now.before(COMPLETING_MAX);
     let mut completed = 0;
     for upload in parts.records.completing_uploads(before, BATCH).await? {
-        completing::finish(parts, &upload.into()).await?;
-        completed += 1;
+        let blob = upload.blob;
+        match completing::finish(parts, &upload.into()).await {
+            Ok(_) => completed += 1,
+            // One that the object store refuses for good keeps nobody else waiting.
+            Err(ResourceError::Depot(error)) if !error.is_transient() => {
+                tracing::error!(%blob, error.cause = %error, "an upload cannot be completed");
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok(completed)
 }

@@ -1,7 +1,12 @@
 //! The role against a real folder and a store in memory. A restart is a new role on the same two.
-//! One test has the real store beneath.
+//! One test has the real store beneath. `bucket`, `crash` and `outage` are about nodes in front of a
+//! real S3 server.
 
+mod bucket;
+mod crash;
 mod download;
+mod full;
+mod outage;
 mod resume;
 mod sqlite;
 mod sweep;

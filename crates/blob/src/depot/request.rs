@@ -80,6 +80,11 @@ impl Operation {
         }
     }
 
+    /// Whether it is more than taking what a request has brought already.
+    const fn is_request(self) -> bool {
+        !matches!(self, Self::Read | Self::List)
+    }
+
     const fn patience(self) -> u32 {
         match self {
             // A whole small file is as large as a part.
@@ -108,7 +113,9 @@ impl Line {
             Err(late) => Err(DepotError::Unavailable { doing, source: late.into() }),
         };
         let label = operation.label();
-        histogram!(metric::REQUEST_SECONDS, "operation" => label).record(begun.elapsed());
+        if operation.is_request() {
+            histogram!(metric::REQUEST_SECONDS, "operation" => label).record(begun.elapsed());
+        }
         if matches!(answer, Err(DepotError::Unavailable { .. } | DepotError::Objects { .. })) {
             counter!(metric::REQUEST_ERRORS, "operation" => label).increment(1);
         }

@@ -77,3 +77,43 @@ async fn an_upload_survives_restarts_and_is_collected_in_the_end() {
     assert_eq!(gone.err().map(|refusal| refusal.code), Some(Code::NotFound));
     stop(role, store, shutdown).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_share_the_store_and_a_bucket() {
+    let folder = tempfile::tempdir().unwrap();
+    let s3 = skein_testkit::s3::S3::start();
+    let store = Arc::new(Sqlite::open(&folder.path().join("skein.db")).unwrap());
+    let account = register(&store).await;
+    let file = super::bucket::large(2 * super::bucket::PART + 54_321);
+    let spec = spec(1, "text/plain", &file);
+    let node = |name: &str| {
+        let (config, staging) = (super::bucket::bucket(&s3), folder.path().join(name));
+        let (records, clock) = (Arc::clone(&store) as _, Arc::new(SystemClock));
+        let blobs = Blobs::S3 { config, staging };
+        let shutdown = Shutdown::new();
+        let role = ResourceRole::start(Config::default(), records, blobs, clock, &shutdown);
+        (role.unwrap(), shutdown)
+    };
+    let mut at = 0;
+    for (name, stop) in [("a", 900_000), ("b", 9_000_000), ("b", 9_500_000), ("a", file.len())] {
+        let (role, shutdown) = node(name);
+        let opened = role.open_upload(account, spec.clone()).await.unwrap();
+        let OpenUpload::Partial { offsets, mut sink, .. } = opened else { panic!("complete") };
+        let from = usize::try_from(offsets.received).unwrap();
+        assert!(from <= at && offsets.durable <= offsets.received, "{name} {offsets:?}");
+        super::bucket::send(&mut *sink, &file[from..stop]).await;
+        at = stop;
+        if stop == file.len() {
+            let info = sink.finish().await.unwrap();
+            let download = role.open_download(info.id, Variant::Original, 0, None).await.unwrap();
+            assert!(whole(download).await == file);
+        } else {
+            drop(sink);
+        }
+        shutdown.begin();
+        shutdown.finish(Duration::from_secs(60)).await;
+    }
+    let (role, _shutdown) = node("b");
+    let again = role.open_upload(account, spec).await.unwrap();
+    assert!(matches!(again, OpenUpload::Complete(_)));
+}

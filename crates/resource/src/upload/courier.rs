@@ -7,7 +7,7 @@
 //! whoever uploads opens the upload again; what lies here then is the first that the next courier
 //! takes. A courier goes on while its queue is not empty, also when the client has gone.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use metrics::counter;
 use skein_blob::{depot::DepotError, multipart, spool::PART_BYTES};
@@ -23,6 +23,9 @@ use crate::{ResourceError, incoming::Lane, metric, role::on_disk};
 
 /// Full parts that wait for the one that is under way.
 const PARTS_WAITING_MAX: usize = 1;
+/// How long a courier may still take once its process is to end. What it leaves here, the next one
+/// takes.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The way to the courier. It ends its work when all clones are gone.
 #[derive(Clone)]
@@ -77,7 +80,13 @@ impl Courier {
         let (sender, state) = watch::channel(State { recorded, held, failed: None });
         let shutdown = opening.parts.shutdown.clone();
         let work = Work { opening, lane, state: sender };
-        shutdown.spawn(work.run(backlog, queue));
+        let stop = shutdown.clone();
+        shutdown.spawn(async move {
+            tokio::select! {
+                () = work.run(backlog, queue) => {}
+                () = stop.begun_for(STOP_PATIENCE) => {}
+            }
+        });
         Self { notes, state }
     }
 
