@@ -158,6 +158,20 @@ impl Postgres {
         self.resume();
     }
 
+    /// Stops all of its processes where they are, until the answer is dropped.
+    #[must_use]
+    pub fn freeze(&self) -> Frozen<'_> {
+        // The first of them starts no more while it is stopped.
+        self.process.freeze();
+        let id = self.process.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        let children = children.expect("the kernel lists the children of a process");
+        let children = children.split_whitespace().map(str::to_owned).collect();
+        let frozen = Frozen { server: self, children };
+        frozen.signal("-STOP");
+        frozen
+    }
+
     /// What it has logged.
     #[must_use]
     pub fn log(&self) -> String {
@@ -181,6 +195,30 @@ impl Postgres {
             .current_dir(&self.folder)
             .output()
             .unwrap_or_else(|error| panic!("{program}: {error}"))
+    }
+}
+
+/// A server that is stopped where it is. It goes on when this is dropped.
+#[derive(Debug)]
+pub struct Frozen<'a> {
+    server: &'a Postgres,
+    /// The numbers of its other processes.
+    children: Vec<String>,
+}
+
+impl Frozen<'_> {
+    fn signal(&self, signal: &str) {
+        // One may have ended just before.
+        let mut kill = Command::new("kill");
+        kill.arg(signal).args(&self.children).stderr(std::process::Stdio::null());
+        kill.status().expect("kill(1) is there");
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        self.signal("-CONT");
+        self.server.process.thaw();
     }
 }
 

@@ -40,6 +40,9 @@ pub struct Config {
     /// Connections of this process at most; at least two.
     #[serde(default = "default_pool_max")]
     pub pool_max: usize,
+    /// How long an operation waits for one of them to become free, in milliseconds.
+    #[serde(default = "default_pool_wait_ms")]
+    pub pool_wait_ms: u64,
     /// How long a statement may take, in milliseconds.
     #[serde(default = "default_statement_timeout_ms")]
     pub statement_timeout_ms: u64,
@@ -50,6 +53,10 @@ pub struct Config {
 
 const fn default_pool_max() -> usize {
     16
+}
+
+const fn default_pool_wait_ms() -> u64 {
+    2_000
 }
 
 const fn default_statement_timeout_ms() -> u64 {
@@ -67,6 +74,7 @@ impl Config {
             url: Url::new(url),
             tls_ca: None,
             pool_max: default_pool_max(),
+            pool_wait_ms: default_pool_wait_ms(),
             statement_timeout_ms: default_statement_timeout_ms(),
             lock_timeout_ms: default_lock_timeout_ms(),
         }

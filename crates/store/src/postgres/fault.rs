@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use deadpool_postgres::PoolError;
+use deadpool_postgres::{PoolError, TimeoutType};
 use skein_core::refusal::Refusal;
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
@@ -29,6 +29,8 @@ pub(super) enum Remedy {
     Again,
     /// The database is away: try again, or let the caller do so.
     Wait,
+    /// There is too much to do, or this side is closed: let the caller try again.
+    Leave,
     /// It would fail again.
     None,
 }
@@ -110,7 +112,9 @@ impl Broken {
                 Remedy::None => Remedy::Wait,
                 other => other,
             },
-            Self::Pool(_) | Self::TimedOut | Self::Busy(_) => Remedy::Wait,
+            Self::Pool(PoolError::Timeout(TimeoutType::Wait) | PoolError::Closed) => Remedy::Leave,
+            Self::Busy(_) => Remedy::Leave,
+            Self::Pool(_) | Self::TimedOut => Remedy::Wait,
             Self::Unreadable(_) => Remedy::None,
         }
     }

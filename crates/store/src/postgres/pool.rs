@@ -13,8 +13,6 @@ use tokio_postgres::NoTls;
 use super::{ConnectError, config::Config, config::POOL_MIN, fault::Fault, tls};
 use crate::metric;
 
-/// How long an operation waits for a connection to become free.
-const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long opening a connection may take, with TLS, login and settings.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a look at an idle connection may take. It asks nothing of the server.
@@ -31,6 +29,10 @@ const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false) \
                        WHERE current_setting('synchronous_commit') \
                        NOT IN ('on', 'remote_apply')";
 
+/// How long a batch of appends waits for a log that another transaction holds, in milliseconds: far
+/// more than a transaction takes, and little enough that the others of the batch hardly notice.
+const APPEND_LOCK_TIMEOUT_MS: u64 = 250;
+
 /// The connections of a store.
 pub(super) struct Pools {
     /// For everything but appends.
@@ -46,9 +48,11 @@ impl Pools {
     pub(super) fn new(config: &Config) -> Result<Self, ConnectError> {
         let appends = (config.pool_max / APPEND_SHARE).clamp(1, APPEND_CONNECTIONS_MAX);
         let general = config.pool_max.max(POOL_MIN) - appends;
+        let lock_timeout_ms = config.lock_timeout_ms.min(APPEND_LOCK_TIMEOUT_MS);
+        let of_appends = Config { lock_timeout_ms, ..config.clone() };
         Ok(Self {
             general: pool(config, general)?,
-            appends: pool(config, appends)?,
+            appends: pool(&of_appends, appends)?,
             append_connections: appends,
         })
     }
@@ -82,7 +86,7 @@ fn pool(config: &Config, size: usize) -> Result<Pool, ConnectError> {
     Pool::builder(manager)
         .max_size(size)
         .runtime(Runtime::Tokio1)
-        .wait_timeout(Some(WAIT_TIMEOUT))
+        .wait_timeout(Some(Duration::from_millis(config.pool_wait_ms)))
         .create_timeout(Some(CREATE_TIMEOUT))
         .recycle_timeout(Some(RECYCLE_TIMEOUT))
         .post_create(settle)

@@ -15,7 +15,7 @@ const MIGRATION_WAIT_MAX: Duration = Duration::from_secs(120);
 /// How long a migration waits for a table that is in use. Others queue up behind it meanwhile.
 const TABLE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long opening the connection may take.
-const CONNECT_MAX: Duration = Duration::from_secs(10);
+const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// The oldest PostgreSQL that the statements of this crate are written for, as it counts versions.
 const SERVER_VERSION_MIN: i32 = 150_000;
 

@@ -1,24 +1,34 @@
 //! The contract, and what only a database that many nodes share has to show.
 
+mod nodes;
+mod outage;
+mod schema;
+mod secure;
+mod trace;
+mod uncertain;
+
 use std::sync::Arc;
 
 use skein_testkit::postgres::Postgres as Server;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
 use super::{Config, Postgres, migrate};
-use crate::Store;
+use crate::{Store, StoreError};
 
 /// Connections of a story's store.
 const POOL_MAX: usize = 6;
 /// Stories that are told at the same time, so that the server has connections enough for all.
-const STORIES_MAX: usize = 16;
+const STORIES_MAX: usize = 8;
+/// How long an operation of a story waits for one of its connections, in milliseconds: some stories
+/// do hundreds of things at once, and the machine may be busy.
+const POOL_WAIT_MS: u64 = 9_000;
 /// The database that the others are copies of.
 const TEMPLATE: &str = "migrated";
 
 static STORIES: OnceCell<Arc<Semaphore>> = OnceCell::const_new();
 
 pub(super) fn config(url: String) -> Config {
-    Config { pool_max: POOL_MAX, ..Config::new(url) }
+    Config { pool_max: POOL_MAX, pool_wait_ms: POOL_WAIT_MS, ..Config::new(url) }
 }
 
 /// A store in a database of its own, on the server that all stories share.
@@ -32,6 +42,18 @@ pub(crate) async fn empty() -> (Arc<dyn Store>, OwnedSemaphorePermit) {
     let permit = Arc::clone(stories).acquire_owned().await.unwrap();
     let url = blocking(|| Server::shared().copy_database(TEMPLATE)).await;
     (Arc::new(Postgres::connect(&config(url)).await.unwrap()), permit)
+}
+
+/// A configuration for an empty database with the schema.
+async fn migrated(server: &Server) -> Config {
+    let config = config(server.fresh_database());
+    migrate(&config).await.unwrap();
+    config
+}
+
+/// What an operation has to answer while the database is away.
+fn assert_unavailable<T: std::fmt::Debug>(result: Result<T, StoreError>) {
+    assert!(matches!(result, Err(StoreError::Unavailable { .. })), "{result:?}");
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -7,7 +7,7 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -18,7 +18,7 @@ use skein_core::{
     time::Timestamp,
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::{Id, JoinError, JoinHandle, JoinSet},
     time::timeout,
 };
@@ -44,6 +44,8 @@ const BATCH_JOBS_MAX: usize = 512;
 const QUEUE_JOBS_MAX: usize = 1024;
 /// Appends that the task holds; until there is room again, the queue fills up.
 const WAITING_JOBS_MAX: usize = 2048;
+/// Batches that are not done, those included that only look for locks.
+const BATCHES_MAX: usize = 32;
 
 /// An append that waits for its answer.
 pub(super) struct Job {
@@ -82,6 +84,19 @@ pub(super) enum Outcome {
     Away,
 }
 
+/// The right to commit a batch. Only those that make no progress give it back before they are done.
+pub(super) struct Slot {
+    permit: Option<OwnedSemaphorePermit>,
+    freed: Arc<Notify>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        drop(self.permit.take());
+        self.freed.notify_one();
+    }
+}
+
 /// The way to the task that gathers.
 pub(in crate::postgres) struct Appender {
     /// Taken only by `close`.
@@ -99,7 +114,8 @@ impl Appender {
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS_MAX);
         let gatherer = Gatherer {
             pool,
-            batches_max,
+            slots: Arc::new(Semaphore::new(batches_max)),
+            freed: Arc::new(Notify::new()),
             try_timeout,
             waiting: VecDeque::new(),
             busy: HashSet::new(),
@@ -150,7 +166,9 @@ impl Appender {
 /// The task that gathers.
 struct Gatherer {
     pool: Pool,
-    batches_max: usize,
+    slots: Arc<Semaphore>,
+    /// Told whenever there is one of them again.
+    freed: Arc<Notify>,
     try_timeout: Duration,
     /// In the order of submission.
     waiting: VecDeque<Job>,
@@ -173,14 +191,18 @@ impl Gatherer {
                     self.waiting.extend(arrived);
                 }
                 Some(ended) = self.batches.join_next_with_id() => self.end(ended),
+                () = self.freed.notified() => {}
             }
-            while self.batches.len() < self.batches_max && self.begin() {}
+            while self.begin() {}
             metric::queue(jobs.len() + self.waiting.len());
         }
     }
 
-    /// Begins a batch with what waits for nothing but a connection. False if there is nothing.
+    /// Begins a batch with what waits for nothing but a slot. False if there is nothing, or no slot.
     fn begin(&mut self) -> bool {
+        if self.batches.len() == BATCHES_MAX || self.slots.available_permits() == 0 {
+            return false;
+        }
         let mut batch = Vec::new();
         let mut taken = HashSet::new();
         let mut kept = VecDeque::with_capacity(self.waiting.len());
@@ -199,7 +221,11 @@ impl Gatherer {
         }
         metric::batch(batch.len());
         self.busy.extend(&taken);
-        let task = self.batches.spawn(batch::commit(self.pool.clone(), batch, self.try_timeout));
+        // Nobody else takes slots, so there still is one.
+        let permit = Arc::clone(&self.slots).try_acquire_owned().ok();
+        let slot = Slot { permit, freed: Arc::clone(&self.freed) };
+        let commit = batch::commit(self.pool.clone(), batch, self.try_timeout, slot);
+        let task = self.batches.spawn(commit);
         self.held.insert(task.id(), taken.into_iter().collect());
         true
     }

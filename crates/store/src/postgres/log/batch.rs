@@ -9,7 +9,7 @@ mod facts;
 mod plan;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{Instrument, Span};
 
 use self::{facts::Facts, plan::Plan};
-use super::appender::{Job, Outcome};
+use super::appender::{Job, Outcome, Slot};
 use crate::{
     log::Appended,
     postgres::{
@@ -32,8 +32,8 @@ use skein_core::refusal::Refusal;
 
 /// Tries of a batch before it is divided.
 const WHOLE_TRIES_MAX: u32 = 3;
-/// How long a batch is tried before it is divided: one wait for a lock is more.
-const WHOLE_MAX: Duration = Duration::from_secs(1);
+/// How long a batch is tried before it is divided: less than one wait for a lock.
+const WHOLE_MAX: Duration = Duration::from_millis(200);
 
 /// Some of the jobs of a batch, in order.
 struct Part {
@@ -41,6 +41,9 @@ struct Part {
     tries: Tries,
     begun: Instant,
     count: u32,
+    /// Whether it waits for locks. What had to wait too long for one, perhaps that of a node that is
+    /// frozen, looks every now and then whether it is free, and leaves the connection to others.
+    waits: bool,
     /// Whether another part follows that has to come after this one.
     holds_up_others: bool,
 }
@@ -53,9 +56,16 @@ enum Tried {
     Away,
 }
 
-/// Appends the jobs and answers them.
-pub(super) async fn commit(pool: Pool, jobs: Vec<Job>, try_timeout: Duration) -> Outcome {
-    let mut parts = VecDeque::from([Part::new(jobs, false)]);
+/// Appends the jobs and answers them. Gives `slot` back as soon as all that is left to do is to look
+/// for locks.
+pub(super) async fn commit(
+    pool: Pool,
+    jobs: Vec<Job>,
+    try_timeout: Duration,
+    slot: Slot,
+) -> Outcome {
+    let mut slot = Some(slot);
+    let mut parts = VecDeque::from([Part::new(jobs, true, false)]);
     while let Some(mut part) = parts.pop_front() {
         part.forget_late();
         if part.jobs.is_empty() {
@@ -64,31 +74,36 @@ pub(super) async fn commit(pool: Pool, jobs: Vec<Job>, try_timeout: Duration) ->
         let span = part.span();
         match part.try_once(&pool, try_timeout).instrument(span).await {
             Tried::Done => {}
-            Tried::Again(part, pause) if part.holds_up_others || parts.is_empty() => {
-                sleep(pause).await;
-                parts.push_front(part);
+            Tried::Again(part, pause) => {
+                if !part.waits && parts.iter().all(|other| other.count > 0) {
+                    slot = None;
+                }
+                // Others need not wait for what this one waits for.
+                let is_next = part.holds_up_others || parts.is_empty();
+                if is_next || part.count > 1 {
+                    sleep(pause).await;
+                }
+                if is_next { parts.push_front(part) } else { parts.push_back(part) }
             }
-            // Others need not wait for what this one waits for.
-            Tried::Again(part, _) => parts.push_back(part),
             Tried::Divided(divided) => {
                 for part in divided.into_iter().rev() {
                     parts.push_front(part);
                 }
             }
             Tried::Away => {
-                let rest = parts.into_iter().flat_map(|part| part.jobs);
-                give_up(rest);
+                give_up(parts.into_iter().flat_map(|part| part.jobs));
                 return Outcome::Away;
             }
         }
     }
+    drop(slot);
     Outcome::Done
 }
 
 impl Part {
-    fn new(jobs: Vec<Job>, holds_up_others: bool) -> Self {
+    fn new(jobs: Vec<Job>, waits: bool, holds_up_others: bool) -> Self {
         let begun = Instant::now();
-        Self { jobs, tries: Tries::new(begun), begun, count: 0, holds_up_others }
+        Self { jobs, tries: Tries::new(begun), begun, count: 0, waits, holds_up_others }
     }
 
     /// A span under that of the first job, so that what happens is logged under the id of its
@@ -106,13 +121,14 @@ impl Part {
     /// Drops the jobs whose callers have been told that the database is away. Their answer has
     /// nowhere to go, and a client would not expect its message any more.
     fn forget_late(&mut self) {
-        let (late, jobs) = std::mem::take(&mut self.jobs).into_iter().partition(Job::is_late);
+        let (late, jobs): (Vec<_>, _) =
+            std::mem::take(&mut self.jobs).into_iter().partition(Job::is_late);
         self.jobs = jobs;
         give_up(late);
     }
 
     async fn try_once(mut self, pool: &Pool, try_timeout: Duration) -> Tried {
-        let tried = timeout(try_timeout, append(pool, &mut self.jobs)).await;
+        let tried = timeout(try_timeout, append(pool, &mut self.jobs, self.waits)).await;
         match tried.unwrap_or_else(|_| Err(Fault::timed_out())) {
             Ok(answers) => {
                 for (job, answer) in self.jobs.into_iter().zip(answers) {
@@ -129,26 +145,29 @@ impl Part {
         let next = self.tries.next(&fault, now);
         self.count += 1;
         let spent = now.saturating_duration_since(self.begun);
-        let enough = self.count >= WHOLE_TRIES_MAX || spent >= WHOLE_MAX;
         match (fault.remedy(), next) {
-            (Remedy::Again, _) if enough && self.conversations() > 1 => {
-                tracing::warn!(error.cause = %fault, "a batch of appends is divided");
-                Tried::Divided(self.by_conversation())
+            (Remedy::Again, Some(pause)) => {
+                let enough = self.count >= WHOLE_TRIES_MAX || spent >= WHOLE_MAX;
+                if enough && self.waits && self.conversations() > 1 {
+                    tracing::warn!(error.cause = %fault, "a batch of appends is divided");
+                    return Tried::Divided(self.by_conversation());
+                }
+                tracing::debug!(error.cause = %fault, "a batch of appends is tried again");
+                self.waits &= !enough;
+                Tried::Again(self, pause)
             }
-            (Remedy::Again | Remedy::Wait, Some(pause)) => {
+            (Remedy::Wait, Some(pause)) => {
                 tracing::debug!(error.cause = %fault, "a batch of appends is tried again");
                 Tried::Again(self, pause)
             }
-            (Remedy::Wait, None) => {
+            (Remedy::Wait | Remedy::Leave, _) => {
                 tracing::warn!(error.cause = %fault, "a batch of appends is given up");
                 give_up(self.jobs);
                 Tried::Away
             }
             (Remedy::Again | Remedy::None, _) if self.jobs.len() > 1 => {
                 tracing::warn!(error.cause = %fault, "appends of a batch are made one by one");
-                let last = self.jobs.len() - 1;
-                let single = |(place, job)| Part::new(vec![job], place != last);
-                Tried::Divided(self.jobs.into_iter().enumerate().map(single).collect())
+                Tried::Divided(self.one_by_one())
             }
             (Remedy::Again | Remedy::None, _) => {
                 if let Some(job) = self.jobs.pop() {
@@ -160,9 +179,7 @@ impl Part {
     }
 
     fn conversations(&self) -> usize {
-        let mut all: Vec<_> = self.jobs.iter().map(|job| job.draft.conversation).collect();
-        all.sort_unstable();
-        all.dedup();
+        let all: BTreeSet<_> = self.jobs.iter().map(|job| job.draft.conversation).collect();
         all.len()
     }
 
@@ -171,7 +188,13 @@ impl Part {
         for job in self.jobs {
             groups.entry(job.draft.conversation).or_default().push(job);
         }
-        groups.into_values().map(|jobs| Self::new(jobs, false)).collect()
+        groups.into_values().map(|jobs| Self::new(jobs, false, false)).collect()
+    }
+
+    fn one_by_one(self) -> Vec<Self> {
+        let last = self.jobs.len() - 1;
+        let single = |(place, job)| Self::new(vec![job], self.waits, place != last);
+        self.jobs.into_iter().enumerate().map(single).collect()
     }
 }
 
@@ -182,9 +205,13 @@ fn give_up(jobs: impl IntoIterator<Item = Job>) {
 }
 
 /// Appends all of the jobs that may be appended, in one transaction.
-async fn append(pool: &Pool, jobs: &mut [Job]) -> Result<Vec<Result<Appended, Refusal>>, Fault> {
+async fn append(
+    pool: &Pool,
+    jobs: &mut [Job],
+    waits: bool,
+) -> Result<Vec<Result<Appended, Refusal>>, Fault> {
     let db = Db::new(pool::take(pool).await?, false);
-    let planned = match Facts::read(&db, jobs).await {
+    let planned = match Facts::read(&db, jobs, waits).await {
         Ok(facts) => Plan::make(facts, jobs),
         Err(fault) => Err(fault),
     };

@@ -18,8 +18,16 @@ use crate::postgres::{
 };
 
 /// Locks the logs in their order, so that no two batches wait for each other, at whatever node.
-const LOCK: &str = "SELECT log, head FROM logs WHERE kind = 2 AND log = ANY ($1::bigint[]) \
-                    ORDER BY log FOR NO KEY UPDATE";
+macro_rules! lock {
+    () => {
+        "SELECT log, head FROM logs WHERE kind = 2 AND log = ANY ($1::bigint[]) \
+         ORDER BY log FOR NO KEY UPDATE"
+    };
+}
+/// Waits for a lock, with others that do, as long as the session allows.
+const LOCK: &str = lock!();
+/// Fails at once if another transaction holds a lock.
+const LOCK_NOW: &str = concat!(lock!(), " NOWAIT");
 /// The entries that these authors have made of these ids.
 const FIRST_TRIES: &str = "SELECT d.author, d.id, d.digest, e.seq, e.id, e.author, e.at_ms, e.body \
                            FROM unnest($1::bigint[], $2::bytea[]) AS asked (author, id) \
@@ -57,8 +65,9 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// Begins the transaction, locks what it will change, and reads.
-    pub(super) async fn read(db: &Db, jobs: &[Job]) -> Result<Self, Fault> {
+    /// Begins the transaction, locks what it will change, and reads. Unless it `waits`, it fails at
+    /// once if another transaction holds a lock.
+    pub(super) async fn read(db: &Db, jobs: &[Job], waits: bool) -> Result<Self, Fault> {
         let logs: BTreeSet<i64> = jobs.iter().map(|job| id(job.draft.conversation.0)).collect();
         let logs: Vec<i64> = logs.into_iter().collect();
         let authors: Vec<i64> = jobs.iter().map(|job| id(job.author.0)).collect();
@@ -67,7 +76,7 @@ impl Facts {
             jobs.iter().map(|job| (id(job.draft.conversation.0), id(job.author.0))).collect();
         let (conversations, accounts): (Vec<i64>, Vec<i64>) = members.into_iter().unzip();
 
-        let lock = db.prepare(LOCK).await?;
+        let lock = db.prepare(if waits { LOCK } else { LOCK_NOW }).await?;
         let first_tries = db.prepare(FIRST_TRIES).await?;
         let members = db.prepare(MEMBERS).await?;
         // Each statement sees what was committed when it began: the later ones, what those have
