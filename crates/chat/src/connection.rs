@@ -13,13 +13,14 @@ use skein_net::{
     connection::Closed,
     stream::{Receiver, Sender},
 };
-use skein_ops::{doorkeeper::Place, lifecycle::Shutdown};
+use skein_ops::{doorkeeper::Place, lifecycle::Shutdown, trace};
 use skein_wire::{
     close::CloseCode,
     pb::{self, open::Kind},
 };
 use tokio::{sync::OwnedSemaphorePermit, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, field::Empty};
 
 use crate::{
     answer::Answerer,
@@ -57,17 +58,24 @@ impl Service {
         drop(place);
         connection.raise_limits();
         let identity = Arc::clone(&session.identity);
+        // The lines of one session have one id, in whatever part they are written.
+        let account = identity.account.id;
+        let span = tracing::info_span!("session", trace_id = Empty, account = account.0);
+        trace::begin(&span, None);
         let stall = self.config.stall_timeout();
         let running =
             session.run(&connection, sender, receiver, stall, &self.ending, &self.shutdown);
         // The streams live in this task, so that they end with the session.
-        tokio::select! {
-            () = running => {}
-            closed = self.serve_streams(&connection, identity) => {
-                // The session notices the same end and gives back what it holds.
-                tracing::trace!(reason = %closed, "no more streams");
+        let serving = async {
+            tokio::select! {
+                () = running => {}
+                closed = self.serve_streams(&connection, identity) => {
+                    // The session notices the same end and gives back what it holds.
+                    tracing::trace!(reason = %closed, "no more streams");
+                }
             }
-        }
+        };
+        serving.instrument(span).await;
     }
 
     async fn hello(&self, connection: &Connection) -> Result<(Session, Sender, Receiver), Refused> {
@@ -112,9 +120,9 @@ impl Service {
             match connection.accept().await {
                 Ok((sender, receiver)) => {
                     let (service, identity) = (self.clone(), Arc::clone(&identity));
-                    streams.spawn(async move {
-                        service.serve_stream(sender, receiver, &identity).await;
-                    });
+                    let serving =
+                        async move { service.serve_stream(sender, receiver, &identity).await };
+                    streams.spawn(serving.in_current_span());
                     while streams.try_join_next().is_some() {}
                 }
                 Err(closed) => break closed,

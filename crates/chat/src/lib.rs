@@ -16,6 +16,7 @@ mod download;
 mod drain;
 pub mod hub;
 pub mod metric;
+mod order;
 mod queue;
 mod report;
 mod requests;

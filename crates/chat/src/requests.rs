@@ -1,7 +1,11 @@
 //! The requests of one session: taken in at the rate that its account may ask, worked on a bounded
 //! number at a time, and finished even if the client does not wait.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -18,8 +22,9 @@ use tokio::{
     task::coop::unconstrained,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
-use crate::{answer::Answerer, queue::Queue};
+use crate::{answer::Answerer, order::Order, queue::Queue};
 
 /// Requests of one session that are worked on at a time. More than a client sends ahead, so that
 /// its appends never wait for one another.
@@ -46,6 +51,9 @@ struct Intake {
     receiver: Receiver,
     held: Option<pb::Request>,
     long_answers: Arc<Semaphore>,
+    order: Arc<Order>,
+    /// Requests so far.
+    count: u64,
 }
 
 impl Requests {
@@ -56,7 +64,9 @@ impl Requests {
         queue: Queue,
     ) -> Self {
         let long_answers = Arc::new(Semaphore::new(LONG_ANSWERS_MAX));
-        let intake = Intake { answerer, identity, receiver, held: None, long_answers };
+        let order = Arc::default();
+        let intake =
+            Intake { answerer, identity, receiver, held: None, long_answers, order, count: 0 };
         Self { intake, under_way: FuturesUnordered::new(), queue }
     }
 
@@ -99,11 +109,12 @@ impl Requests {
         let Self { intake, mut under_way, queue } = self;
         drop((intake, queue));
         let (finished, done) = oneshot::channel();
-        shutdown.spawn(async move {
+        let finishing = async move {
             while under_way.next().await.is_some() {}
             // Nobody may be waiting any more.
             finished.send(()).ok();
-        });
+        };
+        shutdown.spawn(finishing.in_current_span());
         if tokio::time::timeout(patience, done).await.is_err() {
             tracing::debug!("a session ended before its requests were done");
         }
@@ -129,9 +140,12 @@ impl Intake {
 
     /// Works on a request until its answer is in the queue. Out of tokio's budget, which would put
     /// off some of many requests and not others: they are worked on in the order in which they came.
-    fn serve(&self, request: pb::Request, queue: Queue) -> Serving {
+    fn serve(&mut self, request: pb::Request, queue: Queue) -> Serving {
         let (answerer, identity) = (self.answerer.clone(), Arc::clone(&self.identity));
         let long_answers = Arc::clone(&self.long_answers);
+        let order = Arc::clone(&self.order);
+        self.count += 1;
+        let number = self.count;
         Box::pin(unconstrained(async move {
             // Held until the answer is in the queue, which is bounded itself.
             let _turn = match &request.kind {
@@ -139,6 +153,9 @@ impl Intake {
                 Some(_) => long_answers.acquire_owned().await.ok(),
             };
             let kind = match request.kind {
+                Some(pb::request::Kind::Append(draft)) => {
+                    append(&answerer, &identity, &order, draft, number).await
+                }
                 Some(kind) => answerer.answer(&identity, kind).await,
                 None => {
                     let message = "this server does not know that request";
@@ -154,6 +171,29 @@ impl Intake {
             queue.reply(frame).await
         }))
     }
+}
+
+/// Appends, unless an earlier append of the session has to come again first.
+async fn append(
+    answerer: &Answerer,
+    identity: &Identity,
+    order: &Order,
+    draft: pb::Draft,
+    number: u64,
+) -> pb::reply::Kind {
+    let (conversation, id) = (draft.conversation, draft.id.clone());
+    let kind = if order.admits(conversation, &id, Instant::now()) {
+        answerer.answer(identity, pb::request::Kind::Append(draft)).await
+    } else {
+        let message = "an earlier message has to be sent again first";
+        pb::reply::Kind::Error(Refusal::new(Code::Unavailable, message).into())
+    };
+    if let pb::reply::Kind::Error(error) = &kind
+        && Code::from_number(error.code).is_some_and(Code::is_transient)
+    {
+        order.refused(conversation, id, number, Instant::now());
+    }
+    kind
 }
 
 fn reply(request: u64, kind: pb::reply::Kind) -> Bytes {

@@ -1,6 +1,6 @@
 //! A connection: it opens and accepts streams until one side closes it or the path is gone.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use skein_wire::{
     close::CloseCode,
@@ -9,6 +9,7 @@ use skein_wire::{
 use thiserror::Error;
 
 use crate::{
+    metric::Open,
     priority::Priority,
     stream::{Receiver, Sender},
     transport,
@@ -19,6 +20,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Connection {
     quic: quinn::Connection,
+    /// Counts it, where it was accepted.
+    _open: Option<Arc<Open>>,
 }
 
 /// How a connection ended.
@@ -38,8 +41,12 @@ pub struct Closed {
 const REASON_BYTES_MAX: usize = 512;
 
 impl Connection {
-    pub(crate) const fn new(quic: quinn::Connection) -> Self {
-        Self { quic }
+    pub(crate) const fn dialed(quic: quinn::Connection) -> Self {
+        Self { quic, _open: None }
+    }
+
+    pub(crate) fn accepted(quic: quinn::Connection) -> Self {
+        Self { quic, _open: Some(Arc::new(Open::new())) }
     }
 
     /// Opens a stream. Waits while the peer allows no more streams.

@@ -151,7 +151,7 @@ impl Dialer {
             .map_err(|error| unreachable_node(node, &error.to_string()))?;
         let established = tokio::time::timeout(self.config.handshake_timeout, connecting).await;
         match established {
-            Ok(Ok(connection)) => Ok(Connection::new(connection)),
+            Ok(Ok(connection)) => Ok(Connection::dialed(connection)),
             Ok(Err(error)) if is_distrust(&error) => {
                 Err(DialError::Untrusted { address: node.address.clone() })
             }

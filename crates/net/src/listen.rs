@@ -185,9 +185,9 @@ impl Arriving {
             .and_then(|data| data.protocol);
         match alpn.as_deref() {
             // TLS has refused anything that is not offered; `h3` will be another arm here.
-            Some(tls::ALPN_SKEIN) => Ok(Connection::new(connection)),
+            Some(tls::ALPN_SKEIN) => Ok(Connection::accepted(connection)),
             _ => {
-                let refused = Connection::new(connection);
+                let refused = Connection::accepted(connection);
                 refused.close(CloseCode::Protocol, "this server speaks skein/1");
                 Err(refused.closed().await)
             }

@@ -1,15 +1,47 @@
-//! What the listener counts. Names are stable; dashboards use them.
+//! What the transport counts. Names are stable; dashboards use them.
 
-use metrics::{Unit, counter, describe_counter};
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
-/// Handshakes, by `outcome`: `done`, `failed`, `challenged` or `refused`.
+/// Handshakes of clients, by `outcome`: `done`, `failed`, `refused` or `challenged`.
 pub const HANDSHAKES: &str = "skein_net_handshakes_total";
+/// Connections that were accepted and are open.
+pub const CONNECTIONS: &str = "skein_net_connections";
+/// Bytes in streams, without QUIC around them, by `direction`: `up` (from clients, at a server) or
+/// `down`.
+pub const STREAM_BYTES: &str = "skein_net_stream_bytes_total";
 
 /// Tells the recorder units and meanings. Call it once a recorder is installed.
 pub fn describe() {
-    describe_counter!(HANDSHAKES, Unit::Count, "Handshakes that clients began, by outcome");
+    describe_counter!(HANDSHAKES, Unit::Count, "Handshakes of clients, by outcome");
+    describe_gauge!(CONNECTIONS, Unit::Count, "Connections that were accepted and are open");
+    describe_counter!(STREAM_BYTES, Unit::Bytes, "Bytes in streams, by direction");
 }
 
 pub(crate) fn handshake(outcome: &'static str) {
     counter!(HANDSHAKES, "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn received(bytes: usize) {
+    counter!(STREAM_BYTES, "direction" => "up").increment(bytes as u64);
+}
+
+pub(crate) fn sent(bytes: usize) {
+    counter!(STREAM_BYTES, "direction" => "down").increment(bytes as u64);
+}
+
+/// Counts a connection until its last clone is dropped.
+#[derive(Debug)]
+pub(crate) struct Open;
+
+impl Open {
+    pub(crate) fn new() -> Self {
+        gauge!(CONNECTIONS).increment(1.0);
+        Self
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        gauge!(CONNECTIONS).decrement(1.0);
+    }
 }

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::{
     connection::{Closed, closed},
+    metric,
     priority::Priority,
 };
 
@@ -66,7 +67,10 @@ impl Sender {
     /// # Errors
     /// If the stream or the connection has ended.
     pub async fn bytes(&mut self, bytes: Bytes) -> Result<(), StreamError> {
-        self.quic.write_chunk(bytes).await.map_err(write_error)
+        let length = bytes.len();
+        self.quic.write_chunk(bytes).await.map_err(write_error)?;
+        metric::sent(length);
+        Ok(())
     }
 
     /// Nothing more will be sent. What was sent before still arrives.
@@ -114,7 +118,10 @@ impl Receiver {
                 return Ok(Some(message));
             }
             match self.quic.read_chunk(READ_BYTES, true).await.map_err(read_error)? {
-                Some(chunk) => self.decoder.feed(&chunk.bytes),
+                Some(chunk) => {
+                    metric::received(chunk.bytes.len());
+                    self.decoder.feed(&chunk.bytes);
+                }
                 None => {
                     self.decoder.end()?;
                     return Ok(None);
@@ -136,7 +143,10 @@ impl Receiver {
             return Ok(Some(rest));
         }
         let chunk = self.quic.read_chunk(max, true).await.map_err(read_error)?;
-        Ok(chunk.map(|chunk| chunk.bytes))
+        Ok(chunk.map(|chunk| {
+            metric::received(chunk.bytes.len());
+            chunk.bytes
+        }))
     }
 
     /// Tells the peer that nothing more will be read, and why.
