@@ -1,6 +1,6 @@
 //! Mails over SMTP.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{error::Error, fs, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use lettre::{
@@ -119,12 +119,28 @@ fn not_sent(error: &lettre::transport::smtp::Error) -> NotSent {
     match error.status() {
         Some(status) => NotSent::Refused(status.to_string()),
         None if error.is_timeout() => NotSent::Unreachable("it took too long"),
+        None if is_about_certificate(error) => {
+            NotSent::Unreachable("its certificate is not trusted; see verify.smtp.ca")
+        }
         None if error.is_tls() => NotSent::Unreachable("TLS failed"),
         None if error.is_client() => {
             NotSent::Unreachable("it lacks something that is needed, such as STARTTLS")
         }
         None => NotSent::Unreachable("the connection failed"),
     }
+}
+
+/// Whether the handshake failed for the server's certificate: rustls says so in these words, and
+/// lettre tells it as any broken connection.
+fn is_about_certificate(error: &dyn Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.to_string().contains("invalid peer certificate") {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 #[cfg(test)]
