@@ -140,8 +140,11 @@ impl Client {
             };
             let received = lock(&upload).offsets().received;
             let delay = stop.next_try(&mut patience, received > before)?;
-            reporter.report(Phase::Waiting, received);
-            tokio::time::sleep(delay).await;
+            // Where the session has moved there is nothing to wait for.
+            if !delay.is_zero() {
+                reporter.report(Phase::Waiting, received);
+                tokio::time::sleep(delay).await;
+            }
         }
     }
 
