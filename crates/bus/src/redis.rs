@@ -1,6 +1,6 @@
 //! The bus between processes, on Redis 7 or later: one server, or a cluster.
 //!
-//! Start at [`Redis::connect`]. Three connections are kept, each by a [`Link`](link::Link) that makes
+//! Start at [`Redis::connect`]. Three connections are kept, each by a `redis::link` that makes
 //! it anew when it is lost: one for commands, one to publish and one to subscribe, so that none waits
 //! behind another. While a connection is away, commands fail at once and are repeated by nobody:
 //! callers are told [`Unavailable`](crate::Unavailable) and know best.
