@@ -1,5 +1,5 @@
-//! The subscribers of this process: who watches which topic, and a bounded queue for each. Every bus
-//! hands hints out through one; what it gets them from is its own affair.
+//! The subscribers of this process: who watches which topic, and a bounded queue for each. Every
+//! bus hands hints out through one; what it gets them from is its own affair.
 //!
 //! A queue has one place more than its capacity, kept for [`Delivery::Missed`]: when only that
 //! place is left, it is filled with the notice, and hints are dropped until the subscriber has made

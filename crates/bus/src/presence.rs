@@ -1,8 +1,9 @@
 //! Presence: which accounts have a session somewhere, as far as one knows.
 //!
 //! A node enters its accounts and enters them again before their time is over; a node that dies
-//! stops doing so. The term is the node's [stay in the directory](skein_core::port::directory::Term):
-//! once a later one of the same node was seen, an earlier one changes nothing any more.
+//! stops doing so. The term is the node's [stay in the
+//! directory](skein_core::port::directory::Term): once a later one of the same node was seen, an
+//! earlier one changes nothing any more.
 
 use std::time::Duration;
 

@@ -1,14 +1,14 @@
 //! The bus between processes, on Redis 7 or later: one server, or a cluster.
 //!
-//! Start at [`Redis::connect`]. Three connections are kept, each by a `redis::link` that makes
-//! it anew when it is lost: one for commands, one to publish and one to subscribe, so that none waits
+//! Start at [`Redis::connect`]. Three connections are kept, each by a `redis::link` that makes it
+//! anew when it is lost: one for commands, one to publish and one to subscribe, so that none waits
 //! behind another. While a connection is away, commands fail at once and are repeated by nobody:
 //! callers are told [`Unavailable`](crate::Unavailable) and know best.
 //!
-//! Nothing here outlives the Redis that it is in. A Redis that comes back empty has lost codes, rate
-//! limits, leases and presence: codes are asked for again, leases are taken again with higher epochs,
-//! and presence is entered again. In a Redis cluster a failover may lose the newest writes, so that a
-//! lease may have two holders for a moment; their epochs tell them apart.
+//! Nothing here outlives the Redis that it is in. A Redis that comes back empty has lost codes,
+//! rate limits, leases and presence: codes are asked for again, leases are taken again with higher
+//! epochs, and presence is entered again. In a Redis cluster a failover may lose the newest writes,
+//! so that a lease may have two holders for a moment; their epochs tell them apart.
 
 mod address;
 mod command;

@@ -1,5 +1,5 @@
-//! How large names and values may be, and how long they may live. The same on every bus, so that what works on one machine works
-//! in a cluster.
+//! How large names and values may be, and how long they may live. The same on every bus, so that
+//! what works on one machine works in a cluster.
 
 use std::time::Duration;
 

@@ -36,8 +36,8 @@ mod intake;
 mod keeper;
 mod wish;
 
-/// How long whoever watches a topic waits for the subscription to be confirmed. After that it is told
-/// that it missed something once it is.
+/// How long whoever watches a topic waits for the subscription to be confirmed. After that it is
+/// told that it missed something once it is.
 const WATCH_MAX: Duration = Duration::from_secs(2);
 /// Wishes that wait for the task.
 const WISHES_MAX: usize = 1024;
