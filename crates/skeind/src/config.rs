@@ -143,7 +143,8 @@ mod tests {
     #[test]
     fn a_zero_that_would_serve_nobody_is_refused() {
         let chat = toml::Table::try_from(Config::default().chat).expect("a table");
-        let chat = chat.iter().filter(|(_, value)| value.is_integer());
+        // A drain over no time lets all sessions go at once.
+        let chat = chat.iter().filter(|(key, value)| value.is_integer() && *key != "drain_seconds");
         let chat: Vec<_> = chat.map(|(key, _)| format!("chat.{key}")).collect();
         assert!(chat.contains(&"chat.idle_timeout_seconds".to_owned()), "{chat:?}");
         let others = [
@@ -162,8 +163,22 @@ mod tests {
 
     #[test]
     fn a_zero_that_means_none_is_taken() {
-        for key in ["resource.file_bytes_max", "shutdown.deadline_seconds"] {
+        for key in [
+            "resource.file_bytes_max",
+            "shutdown.deadline_seconds",
+            "start_patience_seconds",
+            "chat.drain_seconds",
+        ] {
             with_zero(key).expect(key);
+        }
+    }
+
+    #[test]
+    fn the_file_of_the_compose_cluster_has_what_every_role_needs() {
+        let config: Config =
+            toml::from_str(include_str!("../../../deploy/skein.toml")).expect("a configuration");
+        for role in [Role::Gate, Role::Verify, Role::Status, Role::Chat, Role::Resource] {
+            role.check(&config).expect("complete");
         }
     }
 }
