@@ -137,6 +137,7 @@ impl Config {
             ("enable_seqscan", "off".into()),
             ("enable_hashjoin", "off".into()),
             ("enable_mergejoin", "off".into()),
+            ("enable_material", "off".into()),
         ];
         settings.map(|(name, value)| format!("-c {name}={value}")).join(" ")
     }

@@ -16,13 +16,16 @@ use crate::{
         column::{id, int},
         db::{Db, Params},
         fault::Fault,
-        log::{appender::Job, draft},
+        log::{KIND_CONVERSATION, appender::Job, draft},
     },
 };
 
+/// The kind is a column and not a number in the text, because the planner would begin with all logs
+/// of that kind as long as it believes that there are few.
 const SET_HEADS: &str = "UPDATE logs SET head = new.head \
-                         FROM unnest($1::bigint[], $2::bigint[]) AS new (log, head) \
-                         WHERE logs.kind = 2 AND logs.log = new.log";
+                         FROM unnest($1::smallint[], $2::bigint[], $3::bigint[]) \
+                         AS new (kind, log, head) \
+                         WHERE logs.kind = new.kind AND logs.log = new.log";
 const INSERT_ENTRIES: &str = "INSERT INTO entries (kind, log, seq, id, author, at_ms, body) \
                               SELECT 2, new.* FROM unnest($1::bigint[], $2::bigint[], \
                               $3::bytea[], $4::bigint[], $5::bigint[], $6::bytea[]) AS new";
@@ -91,6 +94,7 @@ impl Plan {
     pub(super) async fn write(&self, db: &Db) -> Result<(), Fault> {
         let rows = &self.rows;
         let (logs, heads): (Vec<i64>, Vec<i64>) = self.heads.iter().unzip();
+        let kinds = vec![KIND_CONVERSATION; logs.len()];
         let column = |of: fn(&Row) -> i64| rows.iter().map(of).collect::<Vec<i64>>();
         let (log, seq) = (column(|row| row.log), column(|row| row.seq));
         let (author, at) = (column(|row| row.author), column(|row| row.at_ms));
@@ -110,7 +114,7 @@ impl Plan {
         let client = db.client();
         let (set, entries, drafts, refs, committed) = tokio::join!(
                     biased;
-                    async { client.execute(&set_heads, &[&logs, &heads]).await },
+                    async { client.execute(&set_heads, &[&kinds, &logs, &heads]).await },
                     async {
         let columns: Params<'_> = &[&log, &seq, &ids, &author, &at, &bodies];
         client.execute(&insert_entries, columns).await
