@@ -124,8 +124,7 @@ impl Resource for ResourceRole {
         if self.parts.shutdown.has_begun() {
             return Err(draining());
         }
-        let parts = Arc::clone(&self.parts);
-        self.parts.to_end(upload::open(parts, account, spec)).await
+        upload::open(Arc::clone(&self.parts), account, spec).await
     }
 
     async fn open_download(

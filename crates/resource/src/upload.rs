@@ -23,7 +23,14 @@ use skein_core::{
 };
 use skein_store::upload::{self, Checkpoint, UploadState};
 
-use crate::{ResourceError, incoming::Incoming, role::Parts, table::Seat};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::{
+    ResourceError,
+    incoming::Incoming,
+    role::Parts,
+    table::{Seat, Slot},
+};
 
 /// How often an upload is opened for one request: once, and again if what was there had to be given
 /// up.
@@ -54,16 +61,29 @@ pub(crate) async fn open(
         return Err(Refusal::new(Code::FileTooLarge, message));
     }
     let seat = parts.table.seat((account, spec.id));
-    let mut slot = seat.slot().await;
+    // Another opening may be finishing for long. Whoever gives up waiting must not come to open it
+    // after all: by then the client may have opened it at another node.
+    let slot = seat.slot().await;
+    let there = Arc::clone(&parts);
+    parts.to_end(open_there(there, seat, slot, account, spec)).await
+}
+
+async fn open_there(
+    parts: Arc<Parts>,
+    seat: Seat,
+    mut slot: OwnedMutexGuard<Slot>,
+    account: AccountId,
+    spec: UploadSpec,
+) -> Result<OpenUpload, ResourceError> {
     for _ in 0..OPENINGS_MAX {
         let name = BlobId(rand::random());
         let (quota, now) = (parts.config.quota(), parts.clock.now());
         let state = parts.records.open_upload(account, spec.clone(), name, quota, now).await;
-        let (blob, checkpoint, recorded) = match state.map_err(|error| error.into_refusal())? {
+        let (blob, checkpoint, recorded) = match state? {
             UploadState::Complete(info) => return Ok(OpenUpload::Complete(info)),
             UploadState::Completing { blob, checkpoint, .. } => {
                 let job = completing::Job::opened(account, &spec, blob, checkpoint.parts);
-                match completing::finish(&parts, &job).await.map_err(ResourceError::into_refusal)? {
+                match completing::finish(&parts, &job).await? {
                     Some(info) => return Ok(OpenUpload::Complete(info)),
                     None => continue,
                 }
@@ -74,16 +94,15 @@ pub(crate) async fn open(
         let generation = slot.generation;
         let (parts, seat) = (Arc::clone(&parts), seat.clone());
         let opening = Opening { parts, seat, spec, blob, generation, recorded };
-        let opened = match opening.parts.incoming.clone() {
+        return match opening.parts.incoming.clone() {
             Incoming::Folder(staging) => {
                 folder::open(opening, staging, &mut slot, checkpoint).await
             }
             Incoming::Spool(lane) => spooled::open(opening, lane, &mut slot, checkpoint).await,
         };
-        return opened.map_err(ResourceError::into_refusal);
     }
     tracing::error!("an upload that was given up is still there");
-    Err(Refusal::internal())
+    Err(Refusal::internal().into())
 }
 
 impl Opening {

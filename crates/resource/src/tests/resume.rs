@@ -68,8 +68,30 @@ async fn a_write_whose_caller_is_gone_counts() {
         .await;
     }
     drop(sink);
+    // Its turn comes before that of whoever opens the upload again.
+    tokio::task::yield_now().await;
     let (_, offsets, sink) = stage.open(&spec).await;
     assert_eq!(offsets.received, spec.size);
+    sink.finish().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_opening_that_nobody_waits_for_any_more_supersedes_nobody() {
+    let stage = Stage::new();
+    let file = content(3000);
+    let spec = spec(1, OCTETS, &file);
+    let (_, _, mut sink) = stage.open(&spec).await;
+    let busy = stage.role.parts().table.seat((ACCOUNT, spec.id)).slot().await;
+    {
+        let mut late = stage.role.open_upload(ACCOUNT, spec.clone());
+        std::future::poll_fn(|context| {
+            assert!(late.as_mut().poll(context).is_pending());
+            std::task::Poll::Ready(())
+        })
+        .await;
+    }
+    drop(busy);
+    sink.write(chunks(&file, 100)).await.unwrap();
     sink.finish().await.unwrap();
 }
 
