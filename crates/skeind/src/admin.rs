@@ -31,6 +31,7 @@ use crate::{
     operator::{Answer, Failure, Operator, Order, USERS_MAX},
     parts::{self, Truth},
     patience::Patience,
+    sentence,
 };
 
 /// How long a command waits for the parts of a cluster.
@@ -136,7 +137,7 @@ async fn command(command: Command, config: &Config, show: Show) -> Result<(), Fa
                 return Err(Failure::new("invalid", message));
             }
             let restored = backup::restore(&dir, &config.data).await;
-            let restored = restored.map_err(|error| Failure::new("restore", error.to_string()))?;
+            let restored = restored.map_err(|error| Failure::new("restore", sentence(&error)))?;
             return show.restored(&restored);
         }
         Command::Users(Users::List) => return list(config, show).await,
@@ -203,7 +204,7 @@ impl Line {
                 (None, Ok(folder)) => embedded(folder, config),
                 (None, Err(error)) => Err(error.into()),
             }
-            .map_err(|error| Failure::new("unavailable", error.to_string())),
+            .map_err(|error| Failure::new("unavailable", sentence(&error))),
         }
     }
 

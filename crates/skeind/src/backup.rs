@@ -28,6 +28,7 @@ use self::tree::Copied;
 use crate::{
     folder::{DataFolder, FolderError},
     operator::{Backup, Failure},
+    sentence,
 };
 
 /// The note that a folder is a whole backup.
@@ -89,7 +90,7 @@ pub(crate) async fn make(
     let made = make_in(store, blobs, &to, now).await;
     made.map_err(|error| {
         tracing::error!(error.cause = %error, "no backup was made");
-        Failure::new("backup", error.to_string())
+        Failure::new("backup", sentence(&error))
     })
 }
 

@@ -22,6 +22,7 @@ mod operator;
 mod parts;
 mod patience;
 mod role;
+mod sentence;
 mod server;
 mod start;
 
@@ -29,4 +30,5 @@ pub use banner::banner;
 pub use config::{Bucket, Config, Flags, Shutdown as ShutdownConfig};
 pub use migrate::migrate;
 pub use role::{Missing, Role};
+pub use sentence::sentence;
 pub use server::{Server, StartError};

@@ -10,7 +10,7 @@ use skein_ops::{
     lifecycle::{Outcome, Shutdown},
     ready::Ready,
 };
-use skeind::{Config, Flags, Role, Server, admin, banner, certs, doctor, migrate};
+use skeind::{Config, Flags, Role, Server, admin, banner, certs, doctor, migrate, sentence};
 
 /// How long threads that block on the disk may take at the very end.
 const BLOCKING_TIMEOUT: Duration = Duration::from_secs(2);
@@ -224,15 +224,6 @@ async fn run(role: Role, config: Config, ready_file: Option<PathBuf>) -> ExitCod
 
 /// One sentence with its causes, on standard error.
 fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
-    let mut sentence = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !sentence.contains(&words) {
-            sentence = format!("{sentence}: {words}");
-        }
-        cause = error.source();
-    }
-    eprintln!("skeind: {sentence}");
+    eprintln!("skeind: {}", sentence(error));
     ExitCode::from(code)
 }

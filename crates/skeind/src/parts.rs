@@ -16,7 +16,10 @@ use skein_store::{
     sqlite::Sqlite,
 };
 
-use crate::patience::{Patience, Waited};
+use crate::{
+    patience::{Patience, Waited},
+    sentence,
+};
 
 /// The store, whichever it is.
 #[derive(Clone)]
@@ -98,7 +101,7 @@ impl Truth {
         let store = Arc::clone(&self.store);
         health.register("store", move || {
             let store = Arc::clone(&store);
-            async move { store.instance().await.map(drop).map_err(|error| error.to_string()) }
+            async move { store.instance().await.map(drop).map_err(|error| sentence(&error)) }
         });
     }
 }

@@ -1,6 +1,13 @@
 //! A server process: it opens its parts, starts its roles on them, says when it is ready, and ends.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use skein_chat::hub::Hub;
 use skein_core::time::Clock;
@@ -107,6 +114,7 @@ impl Server {
         role.check(&config)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let health = Health::default();
+        let stage = Stage::watched(&health, shutdown);
         let observe = observe::start(&config.observe, health.clone(), shutdown).await?;
         metric::describe();
         let folder =
@@ -143,6 +151,7 @@ impl Server {
         }
         let server = Self { started, observe, health, truth, shutdown: shutdown.clone(), folder };
         server.offer_to_operators();
+        stage.accepts();
         patience.until_ready(&server.health).await;
         Ok(server)
     }
@@ -195,6 +204,29 @@ impl Server {
         if let Err(error) = socket::serve(&folder.socket(), operator, &self.shutdown) {
             tracing::warn!(error.cause = %error, "`skeind admin` cannot reach this server");
         }
+    }
+}
+
+/// Whether the process accepts: not yet at its start, and at its end no more.
+struct Stage(Arc<AtomicBool>);
+
+impl Stage {
+    fn watched(health: &Health, shutdown: &Shutdown) -> Self {
+        let accepting = Arc::new(AtomicBool::new(false));
+        let (watched, shutdown) = (Arc::clone(&accepting), shutdown.clone());
+        health.register("process", move || {
+            let stage = match (shutdown.has_begun(), watched.load(Ordering::Acquire)) {
+                (true, _) => Err("stopping".to_owned()),
+                (false, false) => Err("starting".to_owned()),
+                (false, true) => Ok(()),
+            };
+            async { stage }
+        });
+        Self(accepting)
+    }
+
+    fn accepts(&self) {
+        self.0.store(true, Ordering::Release);
     }
 }
 

@@ -19,7 +19,7 @@ use skein_verify::Verify;
 
 use crate::{
     Config, Role, certificate::certificate, folder::DataFolder, operator::Operator, parts::Truth,
-    server::StartError,
+    sentence, server::StartError,
 };
 
 /// What roles are started with. A part is there if the role needs it.
@@ -156,7 +156,7 @@ impl Start<'_> {
                 let reached = Arc::clone(&role);
                 self.health.register("blobs", move || {
                     let role = Arc::clone(&reached);
-                    async move { role.reach().await.map_err(|error| error.to_string()) }
+                    async move { role.reach().await.map_err(|error| sentence(&error)) }
                 });
             }
             return Ok(Some(role));

@@ -12,6 +12,7 @@ use crate::{
     folder::{self, DataFolder, FolderError},
     operator::{Answer, Order},
     parts::Truth,
+    sentence,
 };
 
 /// The store: reached, of a known schema, with a clock like this one's.
@@ -26,7 +27,7 @@ pub(super) async fn store(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
                 ConnectError::NewerSchema { .. } => "start the version that migrated it, or newer",
                 _ => "look at store.url, the server, its log and pg_hba.conf",
             };
-            return vec![Finding::fail(check, error.to_string(), mend)];
+            return vec![Finding::fail(check, sentence(&error), mend)];
         }
     };
     let mut findings = Vec::new();
@@ -36,13 +37,13 @@ pub(super) async fn store(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
             findings.push(Finding::ok(check, found));
         }
         Err(error) => {
-            findings.push(Finding::fail(check, error.to_string(), "look at the server's log"));
+            findings.push(Finding::fail(check, sentence(&error), "look at the server's log"));
         }
     }
     match postgres.clock_offset(clock.now()).await {
         Ok(offset) => findings.push(Finding::of_clock(check, offset)),
         Err(error) => {
-            findings.push(Finding::fail(check, error.to_string(), "look at the server's log"));
+            findings.push(Finding::fail(check, sentence(&error), "look at the server's log"));
         }
     }
     postgres.close().await;
@@ -72,7 +73,7 @@ async fn file(config: &Config) -> Finding {
                 }
             }
         }
-        Err(error) => Finding::fail(check, error.to_string(), "look at the folder's permissions"),
+        Err(error) => Finding::fail(check, sentence(&error), "look at the folder's permissions"),
         Ok(folder) if !folder.store().exists() => {
             Finding::ok(check, "SQLite; there is no data yet")
         }
@@ -84,10 +85,10 @@ async fn file(config: &Config) -> Finding {
 }
 
 async fn open(folder: &DataFolder) -> Result<u64, String> {
-    let truth = Truth::open(&folder.store()).map_err(|error| error.to_string())?;
+    let truth = Truth::open(&folder.store()).map_err(|error| sentence(&error))?;
     let used = truth.store.storage_use().await;
     truth.close().await;
-    used.map(|used| used.blobs).map_err(|error| error.to_string())
+    used.map(|used| used.blobs).map_err(|error| sentence(&error))
 }
 
 /// The bus: reached, with a clock like this one's.
@@ -99,15 +100,15 @@ pub(super) async fn bus(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
     let mend = "look at bus.url, the server and its log";
     let redis = match Redis::connect(bus).await {
         Ok(redis) => redis,
-        Err(error) => return vec![Finding::fail(check, error.to_string(), mend)],
+        Err(error) => return vec![Finding::fail(check, sentence(&error), mend)],
     };
     let version = match redis.server_version().await {
         Ok(version) => Finding::ok(check, format!("Redis {version} answers")),
-        Err(error) => Finding::fail(check, error.to_string(), mend),
+        Err(error) => Finding::fail(check, sentence(&error), mend),
     };
     let skew = match redis.clock_offset(clock.now()).await {
         Ok(offset) => Finding::of_clock(check, offset),
-        Err(error) => Finding::fail(check, error.to_string(), mend),
+        Err(error) => Finding::fail(check, sentence(&error), mend),
     };
     vec![version, skew]
 }
@@ -121,13 +122,13 @@ pub(super) async fn blobs(config: &Config) -> Vec<Finding> {
     let mend = "look at blobs.endpoint, the bucket, and what the access key may do there";
     let depot = match Depot::s3(&bucket.config()) {
         Ok(depot) => depot,
-        Err(error) => return vec![Finding::fail(check, error.to_string(), mend)],
+        Err(error) => return vec![Finding::fail(check, sentence(&error), mend)],
     };
     vec![match depot.check(BlobId(rand::random())).await {
         Ok(()) => {
             let (name, endpoint) = (&bucket.bucket, &bucket.endpoint);
             Finding::ok(check, format!("{endpoint} keeps, lists and deletes in {name}"))
         }
-        Err(error) => Finding::fail(check, error.to_string(), mend),
+        Err(error) => Finding::fail(check, sentence(&error), mend),
     }]
 }

@@ -9,7 +9,7 @@ use skein_verify::mail::smtp::Relay;
 use tokio::time::timeout;
 
 use super::Finding;
-use crate::Config;
+use crate::{Config, sentence};
 
 /// How long the mail server may take.
 const MAIL_TIMEOUT: Duration = Duration::from_secs(15);
@@ -24,14 +24,14 @@ pub(super) async fn mail(config: &Config) -> Vec<Finding> {
     let mend = "look at verify.smtp, the server and its log";
     let relay = match Relay::new(smtp) {
         Ok(relay) => relay,
-        Err(error) => return vec![Finding::fail(check, error.to_string(), mend)],
+        Err(error) => return vec![Finding::fail(check, sentence(&error), mend)],
     };
     vec![match timeout(MAIL_TIMEOUT, relay.check()).await {
         Ok(Ok(())) => {
             let login = if smtp.username.is_some() { " and lets this server log in" } else { "" };
             Finding::ok(check, format!("{}:{} answers{login}", smtp.host, smtp.port()))
         }
-        Ok(Err(error)) => Finding::fail(check, error.to_string(), mend),
+        Ok(Err(error)) => Finding::fail(check, sentence(&error), mend),
         Err(_) => {
             let found = format!("no answer within {} s", MAIL_TIMEOUT.as_secs());
             Finding::fail(check, found, mend)
@@ -46,7 +46,7 @@ pub(super) async fn roles(config: &Config, clock: Arc<dyn Clock>) -> Vec<Finding
         Ok(credentials) => credentials,
         Err(error) => {
             let mend = "skeind certs DIR makes what is needed (see certs/README.md)";
-            return vec![Finding::fail("rpc", error.to_string(), mend)];
+            return vec![Finding::fail("rpc", sentence(&error), mend)];
         }
     };
     let peers =
@@ -61,7 +61,7 @@ pub(super) async fn roles(config: &Config, clock: Arc<dyn Clock>) -> Vec<Finding
             let mend = "see that it runs, and what it logs about certificates";
             let answer = match Probe::new(role, address, credentials) {
                 Ok(probe) => probe.check().await.map_err(|refusal| refusal.message),
-                Err(error) => Err(error.to_string()),
+                Err(error) => Err(sentence(&error)),
             };
             match answer {
                 Ok(()) => Finding::ok(check, format!("{address} is well")),
