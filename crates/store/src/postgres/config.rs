@@ -86,6 +86,11 @@ impl Config {
             let problem = format!("pool_max is {}; at least {POOL_MIN} are needed", self.pool_max);
             return Err(ConnectError::Config(problem));
         }
+        // To PostgreSQL, zero is no limit.
+        if self.statement_timeout_ms == 0 || self.lock_timeout_ms == 0 {
+            let problem = "statement_timeout_ms and lock_timeout_ms are above zero";
+            return Err(ConnectError::Config(problem.into()));
+        }
         // What libpq calls full verification is the only kind that there is here.
         let url = self.url.0.replace("sslmode=verify-full", "sslmode=require");
         let mut driver: tokio_postgres::Config = url.parse().map_err(|error| {
@@ -232,6 +237,8 @@ mod tests {
         }
         let small = Config { pool_max: 1, ..config };
         assert!(small.driver().unwrap_err().to_string().contains("at least 2"));
+        let endless = Config { lock_timeout_ms: 0, ..Config::new("postgres://a@localhost/skein") };
+        assert!(endless.driver().unwrap_err().to_string().contains("above zero"));
     }
 
     #[test]

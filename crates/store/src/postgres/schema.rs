@@ -14,6 +14,8 @@ const MIGRATION_LOCK: i64 = 0x73_6b_65_69_6e;
 const MIGRATION_WAIT_MAX: Duration = Duration::from_secs(120);
 /// How long a migration waits for a table that is in use. Others queue up behind it meanwhile.
 const TABLE_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long all of it may take, before the server counts as gone.
+const MIGRATION_MAX: Duration = Duration::from_secs(60 * 60);
 /// How long opening the connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// The oldest PostgreSQL that the statements of this crate are written for, as it counts versions.
@@ -40,11 +42,15 @@ pub struct Migrated {
 /// [`ConnectError`]: as for connecting, or if a migration fails, which then has changed nothing.
 pub async fn migrate(config: &Config) -> Result<Migrated, ConnectError> {
     let (mut client, connection) = connect(config).await?;
-    let migrated = migrate_alone(&mut client).await;
+    let migrated = timeout(MIGRATION_MAX, migrate_alone(&mut client)).await;
     // The end of the session gives the lock back.
     drop(client);
-    connection.await.ok();
-    migrated
+    if migrated.is_ok() {
+        connection.await.ok();
+    } else {
+        connection.abort();
+    }
+    migrated.unwrap_or_else(|_| Err(ConnectError::Migration("no answer in time".into())))
 }
 
 async fn migrate_alone(client: &mut Client) -> Result<Migrated, ConnectError> {

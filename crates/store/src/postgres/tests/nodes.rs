@@ -188,7 +188,7 @@ async fn take_no_message_after_the_end() {
 }
 
 /// A node that froze in the middle of a transaction holds up the conversations that it has locked,
-/// until the server ends its session, and nobody else's.
+/// and nobody else's; and the server ends its session after a while.
 #[tokio::test(flavor = "multi_thread")]
 async fn go_on_beside_a_frozen_one() {
     let config = migrated(Server::shared()).await;
@@ -196,29 +196,47 @@ async fn go_on_beside_a_frozen_one() {
     let store: Arc<dyn Store> = node.clone();
     let conversations = circle(&store).await;
     let (driver, _) = config.driver().unwrap();
+    let (ended, ending) = driver.connect(tokio_postgres::NoTls).await.unwrap();
+    let ending = tokio::spawn(ending);
+    ended.batch_execute("BEGIN").await.unwrap();
+
+    let (_, _, locked) = conversations[0];
     let (frozen, connection) = driver.connect(tokio_postgres::NoTls).await.unwrap();
     let connection = tokio::spawn(connection);
-    let (_, _, locked) = conversations[0];
-    let lock = format!("BEGIN; SELECT * FROM logs WHERE log = {} FOR UPDATE", locked.0);
+    let lock = format!(
+        "SET idle_in_transaction_session_timeout = 0; \
+         BEGIN; SELECT * FROM logs WHERE log = {} FOR UPDATE",
+        locked.0
+    );
     frozen.batch_execute(&lock).await.unwrap();
-
-    let mut appending = JoinSet::new();
+    let (mut held_up, mut others) = (JoinSet::new(), JoinSet::new());
     for number in 0..3 {
         for (author, _, conversation) in conversations.iter().copied() {
             let draft = words(conversation, 10 * conversation.0 + number, "hello");
-            let begun = begun(&node, author, draft).await;
-            appending.spawn(async move { (conversation, begun.await) });
+            let first = begun(&node, author, draft.clone()).await;
+            let node = Arc::clone(&node);
+            let appending = async move {
+                let mut appended = first.await;
+                while let Err(StoreError::Unavailable { .. }) = appended {
+                    appended = node.append(author, draft.clone(), NOW).await;
+                }
+                appended.unwrap();
+            };
+            let set = if conversation == locked { &mut held_up } else { &mut others };
+            set.spawn(appending);
         }
     }
-    let mut order = Vec::new();
-    while let Some(appended) = appending.join_next().await {
-        let (conversation, result) = appended.unwrap();
-        result.unwrap();
-        order.push(conversation == locked);
+    while let Some(appended) = others.join_next().await {
+        appended.unwrap();
     }
-    let first = order.iter().position(|is_locked| *is_locked).unwrap();
-    assert_eq!(first, order.len() - 3, "the locked one comes last: {order:?}");
-    assert!(connection.await.unwrap().is_err(), "the server has ended the frozen session");
+    assert!(held_up.try_join_next().is_none(), "the lock is held still");
+    drop(frozen);
+    connection.await.unwrap().unwrap();
+    while let Some(appended) = held_up.join_next().await {
+        appended.unwrap();
+    }
+    whole(&*store, locked).await;
+    assert!(ending.await.unwrap().is_err(), "the server has ended the session that did nothing");
 }
 
 #[tokio::test]

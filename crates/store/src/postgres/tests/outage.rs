@@ -162,7 +162,12 @@ async fn answers_while_the_server_is_frozen() {
 
 #[tokio::test]
 async fn says_so_when_every_connection_is_taken() {
-    let config = Config { pool_max: 2, pool_wait_ms: 100, ..migrated(Server::shared()).await };
+    let config = Config {
+        pool_max: 2,
+        pool_wait_ms: 100,
+        statement_timeout_ms: 3_000,
+        ..migrated(Server::shared()).await
+    };
     let node = Postgres::connect(&config).await.unwrap();
     let long = node.read("sleep", |db| async move { db.query("SELECT pg_sleep(2)", &[]).await });
     let (slept, refused) = tokio::join!(biased; long, node.instance());
