@@ -27,8 +27,9 @@ use tonic::{
 
 use crate::{access::Role, credentials::Credentials, metric};
 
-/// How long connecting and the handshake may take: a peer is near, or it is away.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long connecting and the handshake may take: a peer is near, or it is away. An overloaded one
+/// should not be taken for the latter.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest pause after a failure. Short, for a service without this peer may be no service.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// How often a silent peer is asked for a sign of life.
@@ -134,9 +135,15 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, _: Uri) -> Self::Future {
         let target = Arc::clone(&self.0);
+        // In a task of its own, which ends in time: the channel goes on with a connection only while
+        // a call waits for it, and a handshake that rests because its caller has gone would fail.
+        let connecting = tokio::spawn(async move { target.connect().await });
         Box::pin(async move {
-            let connected = target.connect().await.map(TokioIo::new);
-            connected.map_err(|cause| tonic::ConnectError(cause.into()))
+            let connected = match connecting.await {
+                Ok(connected) => connected.map_err(Into::into),
+                Err(stopped) => Err(stopped.into()),
+            };
+            connected.map(TokioIo::new).map_err(tonic::ConnectError)
         })
     }
 }

@@ -138,6 +138,7 @@ impl Peers {
                 Err(_) => Failure::Late,
             };
             self.count(method, failure.name(), begun);
+            let may_be_done = matches!(failure, Failure::Lost(_) | Failure::Late);
             match failure {
                 Failure::Refused(refusal) if !self.passes_over(&refusal) => {
                     self.good.store(*position, Ordering::Relaxed);
@@ -151,20 +152,13 @@ impl Peers {
                     error.cause = cause,
                     "a call was not sent",
                 ),
-                Failure::Lost(cause) => {
-                    self.tell(method, peer, &cause);
-                    if !method.repeatable {
-                        return Err(last);
-                    }
-                }
-                Failure::Late => {
-                    self.tell(method, peer, "it does not answer in time");
-                    if !method.repeatable {
-                        // The next call need not wait for the same peer.
-                        self.good.store(position + 1, Ordering::Relaxed);
-                        return Err(last);
-                    }
-                }
+                Failure::Lost(cause) => self.tell(method, peer, &cause),
+                Failure::Late => self.tell(method, peer, "it does not answer in time"),
+            }
+            if may_be_done && !method.repeatable {
+                // Not even now; but the next call need not begin with the same peer.
+                self.good.store(position + 1, Ordering::Relaxed);
+                break;
             }
         }
         Err(last)

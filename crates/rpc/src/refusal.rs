@@ -98,6 +98,9 @@ pub(crate) fn of_status(status: &Status) -> Failure {
         if given_back || error.is::<tonic::ConnectError>() {
             return Failure::NotSent(innermost(error));
         }
+        if error.is::<tonic::TimeoutExpired>() {
+            return Failure::Late;
+        }
         if error.source().is_none() {
             words = format!("{words}: {error}");
         }
@@ -161,6 +164,8 @@ mod tests {
         let garbled = MetadataValue::from_bytes(b"\xff\xff");
         status.metadata_mut().insert_bin(KEY, garbled);
         assert!(matches!(of_status(&status), Failure::Lost(_)));
+        let error = tonic::TimeoutExpired(());
+        assert!(matches!(of_status(&Status::from_error(error.into())), Failure::Late));
         let error = tonic::ConnectError("refused".into());
         assert!(matches!(of_status(&Status::from_error(error.into())), Failure::NotSent(_)));
     }

@@ -24,8 +24,8 @@ use crate::{access::Roles, credentials::Credentials, handshake, metric};
 
 /// Connections at a time, those in their handshake included: several a process of a large cluster.
 const CONNECTIONS_MAX: usize = 4096;
-/// How long a handshake may take.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a handshake may take: a little longer than the other side tries.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Connections whose handshake is done and that wait to be served.
 const READY_MAX: usize = 64;
 /// The pause after the system refused to accept: it lacks something that takes a moment to free.

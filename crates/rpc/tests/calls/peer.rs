@@ -31,7 +31,7 @@ use time::OffsetDateTime;
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Notify, watch},
 };
 
 /// Signs certificates in a folder of its own.
@@ -155,15 +155,17 @@ pub(crate) async fn nobody() -> String {
     listener.local_addr().unwrap().to_string()
 }
 
-/// Passes bytes on until it freezes, when connections stay open and nothing moves, or is cut, when
+/// Holds what it accepts until it is told to flow. Passes bytes on until it freezes, when connections stay open and nothing moves, or is cut, when
 /// they end as those of a process that was killed.
 pub(crate) struct Relay {
     pub(crate) address: String,
     state: watch::Sender<State>,
+    accepted: Arc<Notify>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
+    Held,
     Flows,
     Frozen,
     Cut,
@@ -171,18 +173,30 @@ enum State {
 
 impl Relay {
     pub(crate) async fn before(target: SocketAddr) -> Self {
+        let relay = Self::held_before(target).await;
+        relay.flow();
+        relay
+    }
+
+    pub(crate) async fn held_before(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (state, changes) = watch::channel(State::Flows);
+        let (state, changes) = watch::channel(State::Held);
+        let accepted = Arc::new(Notify::new());
+        let tell = Arc::clone(&accepted);
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
+                tell.notify_one();
                 tokio::spawn(Self::pass(near, target, changes.clone()));
             }
         });
-        Self { address, state }
+        Self { address, state, accepted }
     }
 
     async fn pass(mut near: TcpStream, target: SocketAddr, mut changes: watch::Receiver<State>) {
+        if changes.wait_for(|state| *state != State::Held).await.is_err() {
+            return;
+        }
         let Ok(mut far) = TcpStream::connect(target).await else { return };
         let frozen = tokio::select! {
             _ = copy_bidirectional(&mut near, &mut far) => false,
@@ -193,6 +207,15 @@ impl Relay {
         if frozen {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Resolves once for each connection.
+    pub(crate) async fn accepts(&self) {
+        self.accepted.notified().await;
+    }
+
+    pub(crate) fn flow(&self) {
+        self.state.send_replace(State::Flows);
     }
 
     pub(crate) fn freeze(&self) {
