@@ -1,22 +1,28 @@
 //! Where the bytes of uploads lie until they are blobs: beside the blobs, to be renamed into place,
 //! or in a spool from which they go to an object store in parts.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use skein_blob::{
-    depot::Depot,
+    depot::{Depot, DepotError},
     multipart::{Multipart, PARTS_MAX},
     spool::{PART_BYTES, Spool},
     staging::{Listing, Staging},
 };
-use skein_core::id::BlobId;
-use tokio::sync::Semaphore;
+use skein_core::{id::BlobId, refusal::Refusal};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
 
 use crate::{Blobs, ResourceError, role::on_disk};
 
 /// Parts, and small files, that go to the object store at a time: each is in memory meanwhile, so
 /// these are 64 MiB at most.
 const PARTS_UNDER_WAY_MAX: usize = 8;
+/// How long a part waits to be one of them: where the object store hangs, each of them takes its
+/// whole deadline, and whoever waits must not wait for all of those.
+const PLACE_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Where uploads lie.
 #[derive(Clone)]
@@ -31,8 +37,18 @@ pub(crate) enum Incoming {
 pub(crate) struct Lane {
     pub(crate) spool: Spool,
     pub(crate) multipart: Multipart,
-    /// To be held while a part is in memory.
-    pub(crate) places: Semaphore,
+    places: Semaphore,
+}
+
+impl Lane {
+    /// A place for one part, to be held while it is in memory.
+    pub(crate) async fn place(&self) -> Result<SemaphorePermit<'_>, ResourceError> {
+        let doing = "take one more part at a time";
+        match timeout(PLACE_TIMEOUT, self.places.acquire()).await {
+            Ok(place) => Ok(place.map_err(|_| Refusal::internal())?),
+            Err(late) => Err(DepotError::Unavailable { doing, source: late.into() }.into()),
+        }
+    }
 }
 
 impl Incoming {

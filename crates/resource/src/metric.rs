@@ -19,9 +19,8 @@ pub const SWEPT: &str = "skein_resource_swept_total";
 /// Rounds of the sweeper that were cut short.
 pub const SWEEP_ERRORS: &str = "skein_resource_sweep_errors_total";
 
-/// Tells the recorder what they are, and what is measured of the object store beneath.
+/// Tells the recorder what they are.
 pub fn describe() {
-    skein_blob::metric::describe();
     describe_counter!(RECEIVED_BYTES, Unit::Bytes, "Bytes of uploads that were taken in");
     describe_counter!(SENT_BYTES, Unit::Bytes, "Bytes of downloads that were handed out");
     describe_counter!(PARTS, Unit::Count, "Parts of uploads that went to the object store");

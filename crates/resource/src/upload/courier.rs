@@ -141,7 +141,7 @@ impl Work {
     }
 
     async fn deliver(&self, part: u64, hash_state: Vec<u8>) -> Result<(), ResourceError> {
-        let place = self.lane.places.acquire().await.map_err(|_| Refusal::internal())?;
+        let place = self.lane.place().await?;
         let known = self.state.borrow().held.clone();
         let mut held = match known {
             Some(held) => held,

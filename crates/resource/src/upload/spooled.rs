@@ -189,7 +189,7 @@ impl Sink {
     async fn put_whole(&self) -> Result<BlobInfo, ResourceError> {
         let Opening { parts, spec, blob, seat, .. } = &self.opening;
         let (spool, blob) = (self.lane.spool.clone(), *blob);
-        let place = self.lane.places.acquire().await.map_err(|_| Refusal::internal())?;
+        let place = self.lane.place().await?;
         let bytes = on_disk("read an upload", move || spool.read(blob, 0)).await?;
         let dimensions = if spec.media_type.is_image() {
             let end = bytes.len().min(usize::try_from(thumbnail::HEADER_BYTES_MAX).unwrap_or(0));
@@ -210,7 +210,7 @@ impl Sink {
         let opening = &self.opening;
         let held = self.courier.delivered(last * PART_BYTES).await?;
         let mut held = held.ok_or_else(Refusal::internal)?;
-        let place = self.lane.places.acquire().await.map_err(|_| Refusal::internal())?;
+        let place = self.lane.place().await?;
         let (spool, blob) = (self.lane.spool.clone(), opening.blob);
         let bytes = on_disk("read the last part", move || spool.read(blob, last)).await?;
         self.lane.multipart.put_next(blob, &mut held, bytes).await?;
