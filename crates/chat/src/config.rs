@@ -5,6 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 use skein_ops::config::positive;
 
+/// What a node needs, of the time to stop, for sessions whose clients do not answer.
+const END_TIME: Duration = Duration::from_secs(6);
+
 /// A chat node's configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -45,7 +48,7 @@ pub struct Config {
     #[serde(deserialize_with = "positive")]
     pub requests_burst: u32,
     /// Over how long the node sends its sessions to others when it is stopped, if there are others.
-    /// It takes at most most of the time that the process has for stopping.
+    /// Of the time that the process has for stopping it leaves some to end what remains.
     pub drain_seconds: u64,
 }
 
@@ -78,7 +81,8 @@ impl Config {
     /// How long the node may take from the soft stop to the end of its sessions, of the time that
     /// the process has: the rest is for what they have begun.
     pub(crate) fn stop_within(&self, deadline: Duration) -> Duration {
-        Duration::from_secs(self.drain_seconds).min(deadline.mul_f32(0.7))
+        let most = deadline.saturating_sub(END_TIME).max(deadline * 2 / 5);
+        Duration::from_secs(self.drain_seconds).min(most)
     }
 
     pub(crate) const fn stall_timeout(&self) -> Duration {

@@ -62,6 +62,8 @@ impl Service {
         let account = identity.account.id;
         let span = tracing::info_span!("session", trace_id = Empty, account = account.0);
         trace::begin(&span, None);
+        let number = session.number();
+        span.in_scope(|| tracing::debug!(session.number = number, "a session begins"));
         let stall = self.config.stall_timeout();
         let running =
             session.run(&connection, sender, receiver, stall, &self.ending, &self.shutdown);

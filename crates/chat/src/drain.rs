@@ -6,7 +6,7 @@
 //! is still here when the time is over is closed with `draining`.
 
 use std::{
-    collections::HashMap,
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -28,13 +28,20 @@ const TICK: Duration = Duration::from_millis(100);
 const GROUP_MAX: usize = 8;
 /// How long the directory may take to name a node.
 const ASSIGN_TIMEOUT: Duration = Duration::from_secs(1);
-/// After this long a session that was told and is still here is told another node: the first did
-/// not take it.
-const REPEAT_AFTER: Duration = Duration::from_secs(3);
 /// How soon the directory is asked again after it has named no node.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// How long those that were told last have to go, where there is time for it.
+/// How long those that were told last have to go, where there is time for it. Who is still here then
+/// has a client that does not know how to move, or none.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// Why the sessions are sent away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// An operator has time.
+    Ordered,
+    /// The process is to end.
+    Stopping,
+}
 
 /// The end of one node.
 pub(crate) struct Drain {
@@ -90,7 +97,7 @@ impl Drain {
             tracing::info!(seconds = over.as_secs(), "an operator drains this node");
             self.hub.begin_drain();
             tokio::select! {
-                () = self.send_away(over, GRACE, false) => {
+                () = self.send_away(over, GRACE, Cause::Ordered) => {
                     tracing::info!(left = self.hub.sessions(), "the drain is over");
                     self.ending.cancel();
                     shutdown.begun().await;
@@ -100,36 +107,38 @@ impl Drain {
         }
         self.hub.begin_drain();
         let grace = GRACE.min(self.stop_within / 4);
-        self.send_away(self.stop_within.saturating_sub(grace), grace, true).await;
+        self.send_away(self.stop_within.saturating_sub(grace), grace, Cause::Stopping).await;
+        tracing::info!(left = self.hub.sessions(), "the sessions that are still here end");
         self.ending.cancel();
         self.closing.cancel();
     }
 
     /// Tells every session where to go, spread over `over`, and waits until they have gone, but no
-    /// longer than `grace` beyond that. If there is no other node, that is all at once if
-    /// `unless_alone`.
-    async fn send_away(&self, over: Duration, grace: Duration, unless_alone: bool) {
-        let end = Instant::now() + over;
-        let mut told: HashMap<SessionNumber, Instant> = HashMap::new();
+    /// longer than `grace` after the last was told. If the process is to end and there is no other
+    /// node, that is all at once.
+    async fn send_away(&self, over: Duration, grace: Duration, cause: Cause) {
+        let began = Instant::now();
+        let mut told: HashSet<SessionNumber> = HashSet::new();
+        let mut last_told = began;
         loop {
             let here = self.hub.session_numbers();
+            let untold: Vec<_> = here.iter().filter(|number| !told.contains(number)).collect();
             let now = Instant::now();
-            if here.is_empty() || now >= end + grace {
+            let waited = if untold.is_empty() { last_told } else { began + over } + grace;
+            if here.is_empty() || now >= waited {
                 return;
             }
-            let untold: Vec<_> = here
-                .into_iter()
-                .filter(|number| told.get(number).is_none_or(|at| now >= *at + REPEAT_AFTER))
-                .collect();
             let mut pause = TICK;
-            for group in untold[..share(untold.len(), end, now)].chunks(GROUP_MAX) {
+            let due = due(cause, told.len(), untold.len(), now - began, over);
+            for group in untold[..due].chunks(GROUP_MAX) {
                 match self.name_node().await {
                     Ok(frame) => {
                         // One whose queue is full is told in another turn.
-                        let heard = group.iter().filter(|number| self.hub.tell(**number, &frame));
-                        told.extend(heard.map(|number| (*number, now)));
+                        let heard = group.iter().filter(|number| self.hub.tell(***number, &frame));
+                        told.extend(heard.map(|number| **number));
+                        last_told = now;
                     }
-                    Err(refusal) if unless_alone && told.is_empty() => {
+                    Err(refusal) if cause == Cause::Stopping && told.is_empty() => {
                         tracing::info!("no other node takes the sessions: {refusal}");
                         return;
                     }
@@ -152,11 +161,17 @@ impl Drain {
     }
 }
 
-/// How many of so many are told in this turn, so that all have been at the end.
-fn share(count: usize, end: Instant, now: Instant) -> usize {
-    let left = end.saturating_duration_since(now).as_millis();
-    let turns = usize::try_from(left / TICK.as_millis()).unwrap_or(usize::MAX).max(1);
-    count.div_ceil(turns)
+/// How many of the untold sessions are told in this turn, so that all have been when the time is
+/// over. If the process is to end, a few need not take all that time.
+fn due(cause: Cause, told: usize, untold: usize, elapsed: Duration, over: Duration) -> usize {
+    let turns = |span: Duration| span.as_millis() / TICK.as_millis();
+    let (passed, all) = (turns(elapsed) + 1, turns(over).max(1));
+    let total = (told + untold) as u128;
+    let even = match cause {
+        Cause::Ordered => (total * passed).div_ceil(all),
+        Cause::Stopping => total.div_ceil(all) * passed,
+    };
+    usize::try_from(even).unwrap_or(usize::MAX).saturating_sub(told).min(untold)
 }
 
 impl Hub {
@@ -165,6 +180,7 @@ impl Hub {
         let heard = self.offer(number, frame);
         if heard {
             metric::moved();
+            tracing::debug!(session.number = number, "a session is told to move");
         }
         heard
     }
@@ -176,18 +192,25 @@ mod tests {
 
     #[test]
     fn all_are_told_by_the_end_and_none_in_a_crowd() {
-        let now = Instant::now();
-        for (count, seconds, most) in [(1, 10, 1), (50, 10, 1), (1_000, 10, 10), (20_000, 5, 400)] {
-            let end = now + Duration::from_secs(seconds);
-            let (mut left, mut at) = (count, now);
-            while at < end {
-                let turn = share(left, end, at);
-                assert!(turn <= most, "{turn} of {count}");
-                left -= turn;
-                at += TICK;
+        for cause in [Cause::Ordered, Cause::Stopping] {
+            for (count, seconds, most) in
+                [(1, 10, 1), (50, 10, 1), (1_000, 10, 10), (9_999, 5, 200)]
+            {
+                let over = Duration::from_secs(seconds);
+                let (mut told, mut elapsed) = (0, Duration::ZERO);
+                while elapsed < over {
+                    let turn = due(cause, told, count - told, elapsed, over);
+                    assert!(turn <= most, "{turn} of {count}");
+                    told += turn;
+                    elapsed += TICK;
+                }
+                assert_eq!(told, count);
             }
-            assert_eq!(left, 0, "of {count}");
         }
-        assert_eq!(share(7, now, now), 7);
+        // An operator's time is used evenly; a process that is to end does not wait.
+        let (now, over) = (Duration::from_secs(1), Duration::from_secs(10));
+        assert_eq!(due(Cause::Ordered, 2, 8, now, over), 0);
+        assert_eq!(due(Cause::Stopping, 2, 8, now, over), 8);
+        assert_eq!(due(Cause::Stopping, 0, 7, Duration::ZERO, Duration::ZERO), 7);
     }
 }

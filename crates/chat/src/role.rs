@@ -196,7 +196,12 @@ async fn accept(
         };
         let service = service.clone();
         shutdown.spawn(connections.track_future(async move {
-            match in_time(service.config.hello_timeout(), arriving.establish()).await {
+            let established = tokio::select! {
+                done = in_time(service.config.hello_timeout(), arriving.establish()) => done,
+                // Whoever comes this late is told by the listener's end.
+                () = service.ending.cancelled(), if service.shutdown.has_begun() => return,
+            };
+            match established {
                 Ok(Ok(connection)) => service.serve(connection, (place, turn)).await,
                 Ok(Err(closed)) => tracing::debug!(reason = %closed, "a handshake failed"),
                 Err(refusal) => tracing::debug!("a handshake was not finished: {refusal}"),

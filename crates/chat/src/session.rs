@@ -99,6 +99,11 @@ impl Session {
         Ok(Self { identity, place, queue, drain })
     }
 
+    /// Its number on this node.
+    pub(crate) const fn number(&self) -> SessionNumber {
+        self.place.number
+    }
+
     /// Serves the session until its stream, connection or login ends, or the node does.
     pub(crate) async fn run(
         self,
@@ -127,6 +132,7 @@ impl Session {
                 (CloseCode::Normal, String::new())
             }
         };
+        tracing::debug!(session.number = number, close.code = %code, "a session ends");
         // When neither the hub nor a request holds the queue any more it ends, and with it the
         // sending: what was answered should reach the client before the close does. The sending may
         // wait for its turn in the hub, so it has to go on while the session leaves that.
