@@ -1,8 +1,8 @@
 //! The store of a cluster: PostgreSQL 15 or later, which any number of nodes share.
 //!
-//! [`Postgres`] keeps connections in two pools ([`pool`]). An operation is a transaction on one of
-//! them, tried again while that may help ([`tries`]) and answered within [`CALL_MAX`] whatever the
-//! server does. Appends are gathered into batches ([`log`]), each of which is one transaction.
+//! [`Postgres`] keeps connections in two pools (`pool`). An operation is a transaction on one of them,
+//! tried again while that may help and answered within ten seconds whatever the server does
+//! (`tries`). Appends are gathered into batches (`log`), each of which is one transaction.
 //!
 //! The schema is in `migrations/postgres`, with the order in which rows are locked; [`migrate`]
 //! applies it. Each noun's SQL is in the file of its name.
