@@ -64,7 +64,9 @@ pub(super) struct Job {
 impl Job {
     /// Tells the caller.
     pub(super) fn answer(self, result: Result<Appended, Fault>) {
-        metric::append(self.begun.elapsed());
+        if result.is_ok() {
+            metric::append(self.begun.elapsed());
+        }
         // The caller may have gone away: then nobody waits for the answer.
         self.answer.send(result.map_err(|fault| fault.while_doing(DOING))).ok();
     }
