@@ -7,6 +7,7 @@ mod clocks;
 mod drain;
 mod exclusive;
 mod meeting;
+mod operators;
 mod scene;
 
 use skein_testkit::cluster::{Cluster, Options};
@@ -43,6 +44,7 @@ async fn many_processes_are_one_service() {
     block_in_place(|| meeting::two_people_meet_with_mailed_codes(&scene));
     clocks::an_hour_between_two_nodes_changes_nothing(&scene).await;
     exclusive::a_login_ends_the_one_at_another_node(&scene).await;
+    operators::operators_see_and_change_the_cluster(&scene).await;
     drain::a_node_is_drained_without_a_gap(&mut scene).await;
     away::who_is_away_makes_the_gate_say_when_to_come_back(&mut scene).await;
     certificate::an_expired_certificate_is_named_and_the_rest_goes_on(&mut scene).await;
