@@ -127,10 +127,13 @@ impl Client {
     /// # Errors
     /// `not_found` if there is none; or if the server has to be asked and cannot be reached.
     pub async fn entry(&self, log: LogId, seq: Seq) -> Result<Entry, Error> {
-        let found = self.log(log, Some(seq.next()), 1).await?.pop();
-        found
-            .filter(|entry| entry.seq == seq)
-            .ok_or_else(|| Error::Refused(Refusal::not_found("message")))
+        let is_it = |entry: &Entry| entry.seq == seq;
+        let mut found = self.log(log, Some(seq.next()), 1).await?.pop().filter(is_it);
+        if found.is_none() {
+            // It may be newer than what has come here so far.
+            found = self.read_before(log, seq.next(), 1).await?.pop().filter(is_it);
+        }
+        found.ok_or_else(|| Error::Refused(Refusal::not_found("message")))
     }
 
     pub(crate) async fn send(&self, draft: Draft) -> Result<Delivery, Error> {
