@@ -1,5 +1,6 @@
-//! What operators do with the embedded form, through the real binaries: look after accounts while the
-//! server runs and while it does not, back it up under load and restore it, and ask what is wrong.
+//! What operators do with the embedded form, through the real binaries: look after accounts while
+//! the server runs and while it does not, back it up under load and restore it, and ask what is
+//! wrong.
 
 use std::{
     fs,

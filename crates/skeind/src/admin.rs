@@ -216,10 +216,12 @@ impl Line {
                 let answer = socket::ask(socket, &order).await.map_err(|error| {
                     away(format!("the server at {} does not answer: {error}", socket.display()))
                 })?;
-                answer.ok_or_else(|| away(
-                        "the server takes no orders now: it is starting or stopping, or its log says why"
+                answer.ok_or_else(|| {
+                    away(
+                        "the server takes no orders: it starts or stops, or its log says why"
                             .to_owned(),
-                    ))?
+                    )
+                })?
             }
         };
         match answer {

@@ -129,8 +129,8 @@ async fn make_in(
     })
 }
 
-/// Fills the empty data folder `data` from the backup `from`. The store gets a new id and all logins
-/// end, because what clients have may be ahead of what was restored: they begin anew.
+/// Fills the empty data folder `data` from the backup `from`. The store gets a new id and all
+/// logins end, because what clients have may be ahead of what was restored: they begin anew.
 ///
 /// # Errors
 /// [`BackupError`].

@@ -1,4 +1,5 @@
-//! Describes the metrics of every part to the recorder, so that each is shown with its unit and help.
+//! Describes the metrics of every part to the recorder, so that each is shown with its unit and
+//! help.
 
 /// Describes them all. After the recorder was installed; without one it does nothing.
 pub(crate) fn describe() {

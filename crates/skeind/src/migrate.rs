@@ -1,5 +1,5 @@
-//! `skeind migrate`: brings the schema of the store up to date. On PostgreSQL under a lock, so that it
-//! may be run by every node at once; on SQLite the server does it by itself at the start.
+//! `skeind migrate`: brings the schema of the store up to date. On PostgreSQL under a lock, so that
+//! it may be run by every node at once; on SQLite the server does it by itself at the start.
 
 use skein_ops::lifecycle::Shutdown;
 use skein_store::postgres::{self, ConnectError};
@@ -12,7 +12,8 @@ use crate::{
     server::StartError,
 };
 
-/// Migrates the configured store and says what was done. Waits for a database that is not there yet.
+/// Migrates the configured store and says what was done. Waits for a database that is not there
+/// yet.
 ///
 /// # Errors
 /// [`StartError`]; the store is as it was.

@@ -1,6 +1,6 @@
 //! Carries out what operators order, wherever it runs: in the server with everything embedded, in
-//! `skeind admin` on the folder of a server that is stopped, and in `skeind admin` on the parts of a
-//! cluster. What is not at hand in one of these forms says so.
+//! `skeind admin` on the folder of a server that is stopped, and in `skeind admin` on the parts of
+//! a cluster. What is not at hand in one of these forms says so.
 
 mod order;
 

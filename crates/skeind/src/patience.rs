@@ -1,5 +1,5 @@
-//! Waiting for what is not there yet, for so long and no longer: the processes of a cluster start in
-//! any order.
+//! Waiting for what is not there yet, for so long and no longer: the processes of a cluster start
+//! in any order.
 
 use std::{fmt::Display, time::Duration};
 

@@ -1,4 +1,5 @@
-//! The roles that one process can have, and what of the configuration each of them cannot do without.
+//! The roles that one process can have, and what of the configuration each of them cannot do
+//! without.
 
 use std::fmt;
 
@@ -26,7 +27,8 @@ pub enum Role {
 /// A role by itself lacks something that the roles of a cluster share.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "`skeind {role}` needs {key} in its configuration, {purpose}; `skeind` without a role does without"
+    "`skeind {role}` needs {key} in its configuration, {purpose}; `skeind` without a role does \
+     without"
 )]
 pub struct Missing {
     role: Role,

@@ -1,4 +1,5 @@
-//! What operators see and change in a cluster: the doctor, accounts, and a schema that does not fit.
+//! What operators see and change in a cluster: the doctor, accounts, and a schema that does not
+//! fit.
 
 use std::process::{Command, Output};
 

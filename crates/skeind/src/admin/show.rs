@@ -95,7 +95,8 @@ fn node(node: &Node) -> String {
     let Node { node, address, sessions, sessions_max, memory_bytes, cpu_permille, .. } = node;
     let (memory, cpu) = (size(*memory_bytes), f64::from(*cpu_permille) / 10.0);
     format!(
-        "{node} {address} {sessions} of {sessions_max} sessions, {memory}, {cpu} % of a core{draining}"
+        "{node} {address} {sessions} of {sessions_max} sessions, {memory}, {cpu} % of a core\
+         {draining}"
     )
 }
 
@@ -151,8 +152,8 @@ fn size(bytes: u64) -> String {
     format!("{value:.1} {unit}")
 }
 
-/// Other people's text in a form that does nothing to a terminal: control characters, and those that
-/// turn the direction of what follows, are written out.
+/// Other people's text in a form that does nothing to a terminal: control characters, and those
+/// that turn the direction of what follows, are written out.
 pub(crate) fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for char in text.chars() {

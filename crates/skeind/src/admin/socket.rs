@@ -1,5 +1,5 @@
-//! The way from `skeind admin` to a running server: a Unix socket in the data folder, which only the
-//! folder's owner may use. One order a connection, one line of JSON each way.
+//! The way from `skeind admin` to a running server: a Unix socket in the data folder, which only
+//! the folder's owner may use. One order a connection, one line of JSON each way.
 
 use std::{fs, io, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 

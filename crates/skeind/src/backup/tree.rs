@@ -1,5 +1,6 @@
-//! Copies the folder of blobs: complete files by a hard link where that is possible, since they never
-//! change; uploads under way, which do, byte by byte. Everything is on the disk on return. Blocks.
+//! Copies the folder of blobs: complete files by a hard link where that is possible, since they
+//! never change; uploads under way, which do, byte by byte. Everything is on the disk on return.
+//! Blocks.
 
 use std::{
     collections::HashSet,

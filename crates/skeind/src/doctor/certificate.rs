@@ -1,5 +1,5 @@
-//! The certificates that the configuration names: whether they can be read, whom they speak for, and
-//! how long they last.
+//! The certificates that the configuration names: whether they can be read, whom they speak for,
+//! and how long they last.
 
 use std::{fs, path::Path, time::Duration};
 

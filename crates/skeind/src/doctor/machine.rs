@@ -7,8 +7,8 @@ use crate::Config;
 
 /// Bytes of socket buffers that the chat role asks for.
 const UDP_BUFFER_BYTES: u64 = skein_net::listen::SOCKET_BUFFER_BYTES as u64;
-/// Open files that a server needs at least: streams over QUIC share one socket, but HTTP, roles, the
-/// database and uploads have one each.
+/// Open files that a server needs at least: streams over QUIC share one socket, but HTTP, roles,
+/// the database and uploads have one each.
 const OPEN_FILES_MIN: u64 = 4096;
 /// Free bytes below which the disk will soon be full.
 const FREE_BYTES_WARN: u64 = 1024 * 1024 * 1024;
