@@ -27,7 +27,7 @@ use skein_wire::{close::CloseCode, entry::log_number, pb};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use self::{
-    beside::Beside,
+    beside::{Beside, Former},
     line::{Line, Manner, News},
 };
 use crate::{
@@ -93,6 +93,8 @@ struct Driver {
     lines: u64,
     /// A line that may take the place of the one in use.
     beside: Option<Beside>,
+    /// The line whose place was taken, while it may still bring answers.
+    former: Option<Former>,
     asked: HashMap<u64, Asked>,
     requests: u64,
     sending: HashMap<EntryId, oneshot::Sender<Result<Seq, Refusal>>>,
@@ -125,6 +127,7 @@ pub(crate) fn start(parts: Parts) -> Handle {
         generation: 0,
         lines: 0,
         beside: None,
+        former: None,
         asked: HashMap::new(),
         requests: 0,
         sending: HashMap::new(),
@@ -345,16 +348,8 @@ impl Driver {
             line.connection.close(CloseCode::Normal, "");
         }
         self.connection.send_replace(None);
-        self.let_askers_go();
-    }
-
-    /// No answer will come to what was asked. Whoever waits asks again.
-    fn let_askers_go(&mut self) {
-        for (_, asked) in self.asked.drain() {
-            if let Asked::Application(answer) = asked {
-                answer.send(Err(NotAsked)).ok();
-            }
-        }
+        self.former = None;
+        let_askers_go(&mut self.asked);
     }
 
     async fn moved(&mut self, node: ChatNode) {
@@ -365,6 +360,15 @@ impl Driver {
         if let Err(error) = self.parts.home.move_to(node).await {
             // The next process asks the gate itself.
             tracing::warn!("the chat node is not remembered: {error}");
+        }
+    }
+}
+
+/// No answer will come to what was asked. Whoever waits asks again.
+fn let_askers_go(asked: &mut HashMap<u64, Asked>) {
+    for (_, asked) in asked.drain() {
+        if let Asked::Application(answer) = asked {
+            answer.send(Err(NotAsked)).ok();
         }
     }
 }

@@ -1,22 +1,28 @@
 //! The line beside the one in use: made when the node goes away or has fallen silent, and put in its
 //! place once it is welcomed.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use skein_core::{
+    entry::Entry,
     id::{LogId, Seq},
     port::directory::ChatNode,
+    sync::Link,
 };
 use skein_net::Connection;
-use skein_wire::close::CloseCode;
+use skein_wire::{
+    Malformed,
+    close::CloseCode,
+    pb::{self, reply, server_frame},
+};
 
 use super::{
-    Driver,
+    Asked, Driver, let_askers_go,
     line::{self, Line, Manner, News},
 };
 
 /// How long a node may take to finish what it has begun for a session that has left it.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A line that may take the place of the one in use.
 pub(super) struct Beside {
@@ -26,7 +32,59 @@ pub(super) struct Beside {
     line: Option<(Line, ChatNode)>,
 }
 
+/// The line whose place was taken. Its node answers what it had begun, which is sooner than the
+/// other's answer to the same.
+pub(super) struct Former {
+    generation: u64,
+    asked: HashMap<u64, Asked>,
+}
+
+impl Drop for Former {
+    fn drop(&mut self) {
+        let_askers_go(&mut self.asked);
+    }
+}
+
 impl Driver {
+    /// Whether news of this line concern the one whose place was taken.
+    pub(super) fn is_former(&self, generation: u64) -> bool {
+        self.former.as_ref().is_some_and(|former| former.generation == generation)
+    }
+
+    /// Takes the last answers of the line whose place was taken, and nothing else: all events come
+    /// over the one in use.
+    pub(super) fn hear_former(&mut self, news: News) {
+        match news {
+            News::Frame(pb::ServerFrame { kind: Some(server_frame::Kind::Reply(reply)) }) => {
+                if let Err(malformed) = self.late_reply(reply) {
+                    self.misunderstood(&malformed);
+                }
+            }
+            News::Closed { .. } => self.former = None,
+            News::Frame(_) | News::Connected { .. } | News::Welcome(_) => {}
+        }
+    }
+
+    fn late_reply(&mut self, reply: pb::Reply) -> Result<(), Malformed> {
+        let now = self.now();
+        let asked = self.former.as_mut().and_then(|former| former.asked.remove(&reply.request));
+        match (asked, reply.kind) {
+            (Some(Asked::Application(answer)), Some(kind)) => {
+                answer.send(Ok(kind)).ok();
+            }
+            (Some(Asked::Draft(id)), Some(reply::Kind::Appended(entry))) => {
+                let entry: Entry = entry.try_into()?;
+                let session = &mut self.parts.session;
+                if let Some(draft) = session.outbox().sent(id) {
+                    session.handle_appended(draft.conversation, entry, now);
+                }
+            }
+            // A draft that this node refused is on its way to the other, and so are pages.
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Whether news of this line concern the one beside.
     pub(super) fn is_beside(&self, generation: u64) -> bool {
         self.beside.as_ref().is_some_and(|beside| beside.generation == generation)
@@ -96,9 +154,12 @@ impl Driver {
     /// Puts the line beside in the place of the one in use.
     pub(super) fn switch(&mut self) {
         let Some(beside) = self.beside.take() else { return };
-        self.generation = beside.generation;
+        let generation = std::mem::replace(&mut self.generation, beside.generation);
         let former = std::mem::replace(&mut self.line, beside.line.map(|(line, _)| line));
-        self.let_askers_go();
+        let live = matches!(self.parts.session.link(), Link::Live { .. });
+        let asked = std::mem::take(&mut self.asked);
+        // One that has ended, so that its place was taken, brings nothing more.
+        self.former = live.then_some(Former { generation, asked });
         // Transfers see the change and go on over the new connection.
         self.publish_connection();
         if let Some(former) = former {

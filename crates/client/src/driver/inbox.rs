@@ -23,6 +23,8 @@ impl Driver {
             self.hear_beside(news).await;
         } else if generation == self.generation {
             self.hear_current(news).await;
+        } else if self.is_former(generation) {
+            self.hear_former(news);
         }
     }
 

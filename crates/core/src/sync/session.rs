@@ -38,7 +38,9 @@ pub const STEADY_AFTER: Duration = Duration::from_secs(10);
 /// The machine. See the [module](super) for how to drive it.
 ///
 /// Answers of a connection that is gone must not be handed in: the shell drops what comes after it
-/// has said [`handle_closed`](Self::handle_closed) or was told [`Effect::Hangup`].
+/// has said [`handle_closed`](Self::handle_closed) or was told [`Effect::Hangup`]. After
+/// [`Effect::Switch`] the former connection's word that a draft was appended still counts, and no
+/// other.
 #[derive(Debug)]
 pub struct Session {
     account: AccountId,
