@@ -27,6 +27,8 @@ session_policy = "exclusive"
 [gate.limits]
 connections_per_network = 500
 logins_per_network_per_5_minutes = 100000
+logins_per_name_and_network_per_5_minutes = 100000
+logins_per_name_per_5_minutes = 100000
 registrations_per_network_per_hour = 100000
 [verify]
 codes_per_network_per_hour = 100000
