@@ -30,7 +30,9 @@ pub(crate) const FAULTS: &[Fault] = &[
 
 /// How long it runs without a fault, for comparison.
 const UNDISTURBED: Duration = Duration::from_secs(5);
-/// How long a file may take to be under way.
+/// Uploads that are in their middle when a resource process is killed.
+const UPLOADS_KILLED_MIN: usize = 2;
+/// How long those may take to be under way.
 const UNDER_WAY_MAX: Duration = Duration::from_secs(30);
 
 fn nothing(_: &mut Cluster, _: &Plan, _: &Ledger) -> Result<(), Failure> {
@@ -83,21 +85,23 @@ fn stop_s3(cluster: &mut Cluster, plan: &Plan, _: &Ledger) -> Result<(), Failure
     Ok(())
 }
 
-/// Each in turn, so that whichever has an upload under way is killed in the middle of it.
+/// Each in turn, while several large uploads are in their middle, at one or the other.
 fn kill_resource(cluster: &mut Cluster, plan: &Plan, ledger: &Ledger) -> Result<(), Failure> {
+    ledger.lock().only_large = true;
     for name in cluster.names_of("resource") {
         let deadline = Instant::now() + UNDER_WAY_MAX;
-        while ledger.waiting().1 == 0 {
+        while ledger.lock().in_the_middle.len() < UPLOADS_KILLED_MIN {
             if Instant::now() > deadline {
-                return Err("no file is under way".into());
+                return Err("no large files are under way".into());
             }
-            pause(Duration::from_millis(10));
+            pause(Duration::from_millis(5));
         }
         cluster.kill(&name);
         pause(plan.away * 2);
         cluster.restart(&name);
         pause(plan.afterwards);
     }
+    ledger.lock().only_large = false;
     Ok(())
 }
 

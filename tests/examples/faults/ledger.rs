@@ -1,12 +1,12 @@
 //! What was promised: every acknowledged result, written down when it came.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use skein_client::{ConversationId, EntryId, Seq};
+use skein_client::{ConversationId, EntryId, Phase, Progress, Seq};
 
 /// Everything that clients were told, and how long they waited for it.
 #[derive(Debug, Default)]
@@ -25,6 +25,12 @@ pub(crate) struct State {
     pub(crate) waiting: HashMap<EntryId, Instant>,
     /// Files that are being sent.
     pub(crate) files_waiting: usize,
+    /// Clients whose upload is in its middle: some bytes are durable, and many are not.
+    pub(crate) in_the_middle: HashSet<usize>,
+    /// Uploads that were opened once more with bytes that need not be sent again.
+    pub(crate) resumed: usize,
+    /// Whether all files are to be large.
+    pub(crate) only_large: bool,
     /// When each message was handed to its client.
     sent: HashMap<EntryId, Instant>,
     /// The longest since this was asked for last.
@@ -111,6 +117,20 @@ impl Ledger {
         self.lock().files_waiting += 1;
     }
 
+    /// A client's upload is so far.
+    pub(crate) fn file_moves(&self, client: usize, progress: Progress) {
+        let total = progress.total.unwrap_or(0);
+        let mut state = self.lock();
+        if progress.phase == Phase::Opened && progress.done > 0 {
+            state.resumed += 1;
+        }
+        if progress.phase == Phase::Sending && progress.done > 0 && progress.done < total / 2 {
+            state.in_the_middle.insert(client);
+        } else {
+            state.in_the_middle.remove(&client);
+        }
+    }
+
     /// A file was acknowledged, so long after it began to be sent.
     pub(crate) fn file_acknowledged(&self, file: SentFile, took: Duration) {
         let mut state = self.lock();
@@ -126,7 +146,9 @@ impl Ledger {
 
     /// Begins to look for the longest anew.
     pub(crate) fn begin(&self) {
-        self.lock().longest = Longest::default();
+        let mut state = self.lock();
+        state.longest = Longest::default();
+        state.resumed = 0;
     }
 
     /// How many messages, and files, are not acknowledged yet.

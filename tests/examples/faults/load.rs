@@ -86,7 +86,8 @@ pub(crate) async fn upload(
         if running.wait_for(|running| *running).await.is_err() {
             return;
         }
-        let large = number % plan.large_file_every == plan.large_file_every - 1;
+        let large =
+            number % plan.large_file_every == plan.large_file_every - 1 || ledger.lock().only_large;
         let most = if large { plan.large_file_bytes } else { plan.small_file_bytes };
         let least = if large { most / 2 } else { 1 };
         let mut bytes = vec![0; random.random_range(least..=most)];
@@ -106,14 +107,17 @@ async fn send(
     person: &Person,
     path: &Path,
     bytes: Vec<u8>,
-    ledger: &Ledger,
+    ledger: &Arc<Ledger>,
 ) -> Result<(), Failure> {
     let started = Instant::now();
     let (size, hash) = (bytes.len() as u64, *blake3::hash(&bytes).as_bytes());
     tokio::fs::write(path, bytes).await?;
     let conversation = person.conversation;
+    let client = person.number;
     let seq = loop {
-        let sent = match person.client.send_file(conversation, path, drop).await {
+        let watcher = Arc::clone(ledger);
+        let watch = move |progress| watcher.file_moves(client, progress);
+        let sent = match person.client.send_file(conversation, path, watch).await {
             Ok(delivery) => delivery.acknowledged().await,
             Err(error) => Err(error),
         };
@@ -130,7 +134,6 @@ async fn send(
         tokio::time::sleep(FILE_AGAIN_AFTER).await;
     };
     tokio::fs::remove_file(path).await?;
-    let client = person.number;
     let file = SentFile { conversation, seq, client, size, hash };
     ledger.file_acknowledged(file, started.elapsed());
     Ok(())

@@ -148,8 +148,8 @@ impl Run {
     /// Every fault, one after the other.
     async fn all(&mut self) -> Result<(), Failure> {
         println!(
-            "{:<26} {:>9} {:>6} {:>9} {:>9} {:>9}   longest wait for",
-            "fault", "messages", "files", "ack", "delivery", "file"
+            "{:<26} {:>9} {:>6} {:>8} {:>9} {:>9} {:>9}   <- longest wait for",
+            "fault", "messages", "files", "resumed", "ack", "delivery", "file"
         );
         let only = self.plan.only.clone().unwrap_or_default();
         for fault in FAULTS.iter().filter(|fault| fault.name.contains(&only)) {
@@ -180,7 +180,10 @@ impl Run {
         tokio::time::sleep(self.plan.afterwards).await;
         self.running.send_replace(false);
         self.checker.settle().await?;
-        let longest = self.ledger.lock().longest;
+        let (longest, resumed) = {
+            let state = self.ledger.lock();
+            (state.longest, state.resumed)
+        };
         let compared = self.checker.compare(&self.folder).await?;
         self.total = Compared {
             files: before.files + compared.files,
@@ -188,7 +191,7 @@ impl Run {
             ..compared
         };
         println!(
-            "{:<26} {:>9} {:>6} {:>7.2} s {:>7.2} s {:>7.2} s",
+            "{:<26} {:>9} {:>6} {resumed:>8} {:>7.2} s {:>7.2} s {:>7.2} s",
             fault.name,
             compared.acknowledged - before.acknowledged,
             compared.files,
