@@ -1,6 +1,6 @@
 //! Two nodes whose clocks are an hour apart.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use rand::random;
 use skein_core::{id::LogId, time::Timestamp};
@@ -12,8 +12,12 @@ use skein_wire::pb::{self, reply, request};
 
 use crate::{AHEAD, scene::Scene};
 
-/// Logins until the gate has named every node; each is drawn from three.
+/// Logins until the gate has named every node.
 const LOGINS_MAX: usize = 100;
+/// Sessions that are kept at other nodes meanwhile.
+const WEIGHTS_MAX: usize = 12;
+/// How long to wait between two logins; a node reports each few seconds.
+const REPORTS_SOON: Duration = Duration::from_millis(200);
 /// Messages that each node appends.
 const MESSAGES: usize = 20;
 
@@ -72,12 +76,20 @@ fn words(entry: &pb::Entry) -> Option<&str> {
     }
 }
 
+/// Logs in until the gate names a node that is wanted. Sessions stay at those that are not, so that
+/// they are loaded the more and the wanted one is soon the better choice.
 async fn login_at(scene: &Scene, name: &str, wanted: impl Fn(&str) -> bool) -> Login {
+    let mut weights = Vec::new();
     for _ in 0..LOGINS_MAX {
         let login = scene.gate.login(name).await;
         if wanted(&login.chat.address) {
             return login;
         }
+        if weights.len() < WEIGHTS_MAX {
+            weights.push(RawSession::open(&login).await.expect("welcome"));
+        }
+        // The next choice may go by the nodes' next reports.
+        tokio::time::sleep(REPORTS_SOON).await;
     }
     panic!("{LOGINS_MAX} logins were all sent to other nodes");
 }
