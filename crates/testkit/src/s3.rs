@@ -189,8 +189,8 @@ impl Ports {
             "-s3.port.lance=0",
             "-master.telemetry=false",
             "-master.electionTimeout=1s",
-            "-master.volumeSizeLimitMB=64",
-            "-volume.max=100",
+            "-master.volumeSizeLimitMB=256",
+            "-volume.max=1000",
             "-volume.preStopSeconds=0",
         ]
         .map(str::to_owned)

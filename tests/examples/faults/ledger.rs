@@ -25,10 +25,12 @@ pub(crate) struct State {
     pub(crate) waiting: HashMap<EntryId, Instant>,
     /// Files that are being sent.
     pub(crate) files_waiting: usize,
-    /// Clients whose upload is in its middle: some bytes are durable, and many are not.
+    /// Clients whose upload is in its middle: much was received, and some is not sent yet.
     pub(crate) in_the_middle: HashSet<usize>,
     /// Uploads that were opened once more with bytes that need not be sent again.
     pub(crate) resumed: usize,
+    /// Bytes that needed not.
+    pub(crate) resumed_bytes: u64,
     /// Whether all files are to be large.
     pub(crate) only_large: bool,
     /// When each message was handed to its client.
@@ -123,8 +125,10 @@ impl Ledger {
         let mut state = self.lock();
         if progress.phase == Phase::Opened && progress.done > 0 {
             state.resumed += 1;
+            state.resumed_bytes += progress.done;
         }
-        if progress.phase == Phase::Sending && progress.done > 0 && progress.done < total / 2 {
+        let middle = total / 2..total - total / 8;
+        if progress.phase == Phase::Sending && middle.contains(&progress.done) {
             state.in_the_middle.insert(client);
         } else {
             state.in_the_middle.remove(&client);
@@ -149,6 +153,7 @@ impl Ledger {
         let mut state = self.lock();
         state.longest = Longest::default();
         state.resumed = 0;
+        state.resumed_bytes = 0;
     }
 
     /// How many messages, and files, are not acknowledged yet.

@@ -148,8 +148,8 @@ impl Run {
     /// Every fault, one after the other.
     async fn all(&mut self) -> Result<(), Failure> {
         println!(
-            "{:<26} {:>9} {:>6} {:>8} {:>9} {:>9} {:>9}   <- longest wait for",
-            "fault", "messages", "files", "resumed", "ack", "delivery", "file"
+            "{:<26} {:>9} {:>6} {:>17} {:>9} {:>9} {:>9}   <- longest wait for",
+            "fault", "messages", "files", "uploads continued", "ack", "delivery", "file"
         );
         let only = self.plan.only.clone().unwrap_or_default();
         for fault in FAULTS.iter().filter(|fault| fault.name.contains(&only)) {
@@ -182,7 +182,7 @@ impl Run {
         self.checker.settle().await?;
         let (longest, resumed) = {
             let state = self.ledger.lock();
-            (state.longest, state.resumed)
+            (state.longest, format!("{} at {} MiB", state.resumed, state.resumed_bytes >> 20))
         };
         let compared = self.checker.compare(&self.folder).await?;
         self.total = Compared {
@@ -191,7 +191,7 @@ impl Run {
             ..compared
         };
         println!(
-            "{:<26} {:>9} {:>6} {resumed:>8} {:>7.2} s {:>7.2} s {:>7.2} s",
+            "{:<26} {:>9} {:>6} {resumed:>17} {:>7.2} s {:>7.2} s {:>7.2} s",
             fault.name,
             compared.acknowledged - before.acknowledged,
             compared.files,

@@ -81,7 +81,7 @@ impl Plan {
             message_every: Duration::from_secs(2),
             uploaders: 8,
             large_file_every: 4,
-            large_file_bytes: 48 << 20,
+            large_file_bytes: 32 << 20,
             small_file_bytes: 200 << 10,
             chat_kills: 10,
             away: Duration::from_millis(1500),
