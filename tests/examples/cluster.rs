@@ -13,7 +13,10 @@ use skein_testkit::{
     cluster::{Cluster, Options, names},
     folder,
 };
-use tokio::task::block_in_place;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::block_in_place,
+};
 
 /// How long each process may take to end.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(30);
@@ -38,7 +41,7 @@ async fn main() -> ExitCode {
     println!("{}", what_to_type(&cluster, &folder));
 
     // Whether or not the signal can be waited for, the cluster is stopped.
-    let waited = tokio::signal::ctrl_c().await;
+    let waited = told_to_end().await;
     println!("\nstopping ...");
     block_in_place(|| cluster.shut_down(SHUTDOWN_MAX));
     drop(cluster);
@@ -47,6 +50,15 @@ async fn main() -> ExitCode {
         None => println!("stopped; nothing is left of it"),
     }
     if waited.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn told_to_end() -> std::io::Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        told = tokio::signal::ctrl_c() => told,
+        _ = terminated.recv() => Ok(()),
+    }
 }
 
 /// From two people who register to a node that is drained, for copying.
