@@ -57,9 +57,9 @@ fuzz:
 
 # The figures of bench/RESULTS.md.
 bench:
-	$(CARGO) build --locked --release --workspace --bins
-	target/release/skein-bench pingpong
-	target/release/skein-bench transfer
+	$(CARGO) build --locked --profile dist --workspace --bins
+	target/dist/skein-bench pingpong
+	target/dist/skein-bench transfer
 
 clean:
 	$(CARGO) clean
