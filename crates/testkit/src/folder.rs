@@ -14,7 +14,8 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-/// What the janitor runs: servers die with this process too, but may still be writing when it looks.
+/// What the janitor runs: servers die with this process too, but may still be writing when it
+/// looks.
 const JANITOR: &str = r#"cat >/dev/null
 [ -f "$1/elsewhere" ] && xargs rm -f -- <"$1/elsewhere"
 for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
@@ -42,7 +43,8 @@ pub fn new(name: &str) -> PathBuf {
     path
 }
 
-/// Has the janitor leave a folder of this process's, for looking at it; gives where it is from now on.
+/// Has the janitor leave a folder of this process's, for looking at it; gives where it is from now
+/// on.
 pub fn keep(folder: &Path) -> PathBuf {
     let Ok(inside) = folder.strip_prefix(root()) else { return folder.to_owned() };
     let mut kept = root().as_os_str().to_owned();
