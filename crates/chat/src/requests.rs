@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures::stream::{FuturesUnordered, StreamExt};
 use skein_core::{
     account::Identity,
+    id::EntryId,
     limit,
     refusal::{Code, Refusal},
 };
@@ -181,17 +182,20 @@ async fn append(
     draft: pb::Draft,
     number: u64,
 ) -> pb::reply::Kind {
-    let (conversation, id) = (draft.conversation, draft.id.clone());
-    let kind = if order.admits(conversation, &id, Instant::now()) {
-        answerer.answer(identity, pb::request::Kind::Append(draft)).await
-    } else {
-        let message = "an earlier message has to be sent again first";
-        pb::reply::Kind::Error(Refusal::new(Code::Unavailable, message).into())
+    let conversation = draft.conversation;
+    let Ok(id) = <[u8; 16]>::try_from(&draft.id[..]).map(EntryId) else {
+        // No id: it is refused for good.
+        return answerer.answer(identity, pb::request::Kind::Append(draft)).await;
     };
+    let Some(place) = order.admit(conversation, id, number, Instant::now()) else {
+        let message = "an earlier message has to be sent again first";
+        return pb::reply::Kind::Error(Refusal::new(Code::Unavailable, message).into());
+    };
+    let kind = answerer.answer(identity, pb::request::Kind::Append(draft)).await;
     if let pb::reply::Kind::Error(error) = &kind
         && Code::from_number(error.code).is_some_and(Code::is_transient)
     {
-        order.refused(conversation, id, number, Instant::now());
+        order.refused(conversation, id, place, Instant::now());
     }
     kind
 }

@@ -27,6 +27,9 @@ pub struct Outbox {
     in_flight: usize,
     /// The server asked for patience: nothing is sent before then.
     paused_until: Option<Timestamp>,
+    /// A draft was refused for now, and the answers to those sent with it have yet to come: they may
+    /// be refusals too, and what is sent before then would overtake them.
+    settling: bool,
     backoff: Backoff,
 }
 
@@ -99,7 +102,8 @@ impl Outbox {
     }
 
     /// The server has refused the draft. A refusal that passes pauses the whole outbox, so that
-    /// what comes after it does not overtake it.
+    /// what comes after it does not overtake it, and at least until all that is in flight is
+    /// answered.
     pub fn handle_refused(
         &mut self,
         id: EntryId,
@@ -114,6 +118,7 @@ impl Outbox {
             return dropped.map_or(Verdict::Unknown, Verdict::Dropped);
         }
         self.drafts[at].sent = false;
+        self.settling = true;
         // One bad moment refuses up to a whole window of drafts: it counts as one failure.
         if self.paused_until.is_none_or(|until| until <= now) {
             let delay = self.backoff.failed(random);
@@ -132,7 +137,9 @@ impl Outbox {
 
     /// The next draft to send now, if any.
     pub fn poll_send(&mut self, now: Timestamp) -> Option<Draft> {
-        if self.in_flight >= APPENDS_IN_FLIGHT_MAX
+        self.settling &= self.in_flight > 0;
+        if self.settling
+            || self.in_flight >= APPENDS_IN_FLIGHT_MAX
             || self.paused_until.is_some_and(|until| now < until)
         {
             return None;
@@ -223,6 +230,24 @@ mod tests {
         assert_eq!(sends(&mut outbox, 1_999), Vec::<u8>::new());
         assert_eq!(sends(&mut outbox, 2_000), [1, 2]);
         assert_eq!(outbox.poll_timeout(Timestamp(2_000)), None);
+    }
+
+    #[test]
+    fn what_was_refused_overtakes_nothing_that_is_in_flight() {
+        let mut outbox = outbox(4);
+        assert_eq!(sends(&mut outbox, 0), [1, 2, 3, 4]);
+        let away = Refusal::new(Code::Unavailable, "away");
+        assert_eq!(outbox.handle_refused(id(1), &away, 7, Timestamp(0)), Verdict::Later);
+        // The time is over, and the answers to the others have not come.
+        assert_eq!(sends(&mut outbox, 100_000), Vec::<u8>::new());
+        assert!(outbox.handle_acked(id(3)).is_some() && outbox.handle_acked(id(4)).is_some());
+        assert_eq!(sends(&mut outbox, 100_000), Vec::<u8>::new());
+        assert_eq!(outbox.handle_refused(id(2), &away, 7, Timestamp(100_000)), Verdict::Later);
+        assert_eq!(sends(&mut outbox, 200_000), [1, 2]);
+        // A connection that is gone answers nothing any more.
+        assert_eq!(outbox.handle_refused(id(1), &away, 7, Timestamp(200_000)), Verdict::Later);
+        outbox.disconnected();
+        assert_eq!(sends(&mut outbox, 300_000), [1, 2]);
     }
 
     #[test]
