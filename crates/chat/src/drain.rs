@@ -2,16 +2,21 @@
 //! have left.
 //!
 //! Each session is told another node, which the directory names for it or for a few together, so
-//! that the load spreads. The client opens its connection there before it leaves the one here. What
-//! is still here when the time is over is closed with `draining`.
+//! that the load spreads. The client opens its connection there before it leaves the one here. One
+//! that is still here after a while is told again: what it was told may have led nowhere. What is
+//! still here when the time is over is closed with `draining`.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use skein_core::{port::directory::Directory, refusal::Refusal};
+use futures::stream::{self, StreamExt};
+use skein_core::{
+    port::directory::{Directory, NodeReport},
+    refusal::Refusal,
+};
 use skein_ops::lifecycle::Shutdown;
 use skein_wire::pb;
 use tokio::sync::watch;
@@ -26,8 +31,15 @@ use crate::{
 const TICK: Duration = Duration::from_millis(100);
 /// Sessions that are sent to the same node at a time.
 const GROUP_MAX: usize = 8;
-/// How long the directory may take to name a node.
-const ASSIGN_TIMEOUT: Duration = Duration::from_secs(1);
+/// Questions to the directory at a time.
+const ASSIGNS_MAX: usize = 8;
+/// How long the directory may take to name a node: time for a second of its processes to answer where
+/// the first does not.
+const ASSIGN_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long a session that was told has before it is told again.
+const TELL_AGAIN_AFTER: Duration = Duration::from_secs(15);
+/// Sessions that are told again in one turn.
+const AGAIN_MAX: usize = 64;
 /// How soon the directory is asked again after it has named no node.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How long those that were told last have to go, where there is time for it. Who is still here then
@@ -114,43 +126,70 @@ impl Drain {
     }
 
     /// Tells every session where to go, spread over `over`, and waits until they have gone, but no
-    /// longer than `grace` after the last was told. If the process is to end and there is no other
-    /// node, that is all at once.
+    /// longer than `grace` after that; if the process is to end, no longer than `grace` after the
+    /// last was told, and not at all if there is no other node.
     async fn send_away(&self, over: Duration, grace: Duration, cause: Cause) {
+        let telling = self.tell_all(over, grace, cause);
+        if tokio::time::timeout(over + grace, telling).await.is_err() {
+            tracing::debug!("some sessions are still here after the time to send them away");
+        }
+    }
+
+    /// As [`send_away`](Self::send_away), for as long as it may take.
+    async fn tell_all(&self, over: Duration, grace: Duration, cause: Cause) {
         let began = Instant::now();
-        let mut told: HashSet<SessionNumber> = HashSet::new();
+        let mut told: HashMap<SessionNumber, Instant> = HashMap::new();
         let mut last_told = began;
         loop {
             let here = self.hub.session_numbers();
-            let untold: Vec<_> = here.iter().filter(|number| !told.contains(number)).collect();
             let now = Instant::now();
-            let waited = if untold.is_empty() { last_told } else { began + over } + grace;
-            if here.is_empty() || now >= waited {
+            let (again, untold): (Vec<_>, Vec<_>) =
+                here.iter().copied().partition(|number| told.contains_key(number));
+            let all_told = cause == Cause::Stopping && untold.is_empty();
+            if here.is_empty() || (all_told && now >= last_told + grace) {
                 return;
             }
-            let mut pause = TICK;
             let due = due(cause, told.len(), untold.len(), now - began, over);
-            for group in untold[..due].chunks(GROUP_MAX) {
-                match self.name_node().await {
+            let late = |number: &SessionNumber| now - told[number] >= TELL_AGAIN_AFTER;
+            let again = again.into_iter().filter(late).take(AGAIN_MAX);
+            let turn: Vec<_> = untold[..due].iter().copied().chain(again).collect();
+            let groups = turn.chunks(GROUP_MAX).map(<[_]>::to_vec);
+            let mut named = stream::iter(groups)
+                .map(|group| async { (group, self.name_node().await) })
+                .buffer_unordered(ASSIGNS_MAX);
+            let mut none = None;
+            while let Some((group, frame)) = named.next().await {
+                match frame {
                     Ok(frame) => {
                         // One whose queue is full is told in another turn.
-                        let heard = group.iter().filter(|number| self.hub.tell(***number, &frame));
-                        told.extend(heard.map(|number| **number));
-                        last_told = now;
+                        let heard = group.iter().filter(|number| self.hub.tell(**number, &frame));
+                        last_told = Instant::now();
+                        told.extend(heard.map(|number| (*number, last_told)));
                     }
-                    Err(refusal) if cause == Cause::Stopping && told.is_empty() => {
-                        tracing::info!("no other node takes the sessions: {refusal}");
-                        return;
-                    }
-                    Err(refusal) => {
-                        tracing::warn!(error.code = %refusal.code, "no node to move to: {refusal}");
-                        pause = ASK_AGAIN_AFTER;
-                        break;
-                    }
+                    Err(refusal) => none = Some(refusal),
                 }
             }
-            tokio::time::sleep(pause).await;
+            let Some(refusal) = none else {
+                tokio::time::sleep(TICK).await;
+                continue;
+            };
+            if cause == Cause::Stopping
+                && told.is_empty()
+                && (began.elapsed() >= over / 2 || self.is_alone().await)
+            {
+                tracing::info!("no other node takes the sessions: {refusal}");
+                return;
+            }
+            tracing::warn!(error.code = %refusal.code, "no node to move to: {refusal}");
+            tokio::time::sleep(ASK_AGAIN_AFTER.min(over / 8)).await;
         }
+    }
+
+    /// Whether the directory says that there is no other node. One that does not answer says nothing.
+    async fn is_alone(&self) -> bool {
+        let nodes = crate::connection::in_time(ASSIGN_TIMEOUT, self.directory.nodes()).await;
+        let other = |report: &NodeReport| report.node.name != self.node && !report.draining;
+        matches!(nodes, Ok(Ok(nodes)) if !nodes.iter().any(other))
     }
 
     /// The event that names another node.
