@@ -88,7 +88,7 @@ async fn mail_goes_out_over_starttls_with_a_login() {
     code_in(&mail.data);
 
     for (password, ca, reason) in [
-        ("wrong horse", &certificate, "refused the mail with status 535"),
+        ("wrong horse", &certificate, "refused the login with status 535"),
         ("correct horse", &other, "its certificate is not trusted"),
     ] {
         let server = Server::with_config(&config(password, ca));

@@ -28,19 +28,21 @@ pub enum Role {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Roles(Vec<Role>);
 
-/// Which roles may call the methods whose path begins like this. The first line that fits decides;
-/// what fits no line is for nobody.
+/// Which roles may call which method. What is not here is for nobody, and nobody has a right that
+/// it does not use.
 const TABLE: &[(&str, &[Role])] = &[
-    ("/skein.cluster.v1.Verify/", &[Role::Gate, Role::Admin]),
+    ("/skein.cluster.v1.Verify/Request", &[Role::Gate, Role::Admin]),
+    ("/skein.cluster.v1.Verify/Check", &[Role::Gate]),
     ("/skein.cluster.v1.Directory/Assign", &[Role::Gate, Role::Chat]),
     ("/skein.cluster.v1.Directory/Report", &[Role::Chat]),
     ("/skein.cluster.v1.Directory/Leave", &[Role::Chat]),
-    ("/skein.cluster.v1.Directory/Nodes", &[Role::Gate, Role::Chat, Role::Admin]),
+    ("/skein.cluster.v1.Directory/Nodes", &[Role::Admin]),
     ("/skein.cluster.v1.Directory/Drain", &[Role::Admin]),
-    ("/skein.cluster.v1.Resource/", &[Role::Chat]),
+    ("/skein.cluster.v1.Resource/Upload", &[Role::Chat]),
+    ("/skein.cluster.v1.Resource/Download", &[Role::Chat]),
     // Says only whether a service is there.
-    ("/grpc.health.v1.Health/", Role::ALL),
-    ("/grpc.reflection.", &[Role::Admin]),
+    ("/grpc.health.v1.Health/Check", Role::ALL),
+    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", &[Role::Admin]),
 ];
 
 impl Role {
@@ -93,11 +95,11 @@ impl Roles {
         self.0.contains(&role)
     }
 
-    /// Whether the certificate's owner may call the method with this path.
+    /// The method with this path, in the table's own words, if the certificate's owner may call it.
     #[must_use]
-    pub fn may_call(&self, path: &str) -> bool {
-        let line = TABLE.iter().find(|(prefix, _)| path.starts_with(prefix));
-        line.is_some_and(|(_, allowed)| self.0.iter().any(|role| allowed.contains(role)))
+    pub fn may_call(&self, path: &str) -> Option<&'static str> {
+        let (method, allowed) = TABLE.iter().find(|(method, _)| *method == path)?;
+        self.0.iter().any(|role| allowed.contains(role)).then_some(*method)
     }
 }
 
@@ -126,24 +128,34 @@ mod tests {
 
     #[test]
     fn the_table_holds() {
-        let may = |role: Role, path: &str| Roles(vec![role]).may_call(path);
-        for (path, allowed) in [
+        let may = |role: Role, path: &str| Roles(vec![role]).may_call(path).is_some();
+        let expected = [
             ("/skein.cluster.v1.Verify/Request", &[Role::Gate, Role::Admin][..]),
-            ("/skein.cluster.v1.Verify/Check", &[Role::Gate, Role::Admin]),
+            ("/skein.cluster.v1.Verify/Check", &[Role::Gate]),
             ("/skein.cluster.v1.Directory/Assign", &[Role::Gate, Role::Chat]),
             ("/skein.cluster.v1.Directory/Report", &[Role::Chat]),
+            ("/skein.cluster.v1.Directory/Leave", &[Role::Chat]),
+            ("/skein.cluster.v1.Directory/Nodes", &[Role::Admin]),
             ("/skein.cluster.v1.Directory/Drain", &[Role::Admin]),
             ("/skein.cluster.v1.Resource/Upload", &[Role::Chat]),
+            ("/skein.cluster.v1.Resource/Download", &[Role::Chat]),
             ("/grpc.health.v1.Health/Check", Role::ALL),
             ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", &[Role::Admin]),
+            ("/skein.cluster.v1.Verify/", &[]),
+            ("/skein.cluster.v1.Verify/RequestMore", &[]),
             ("/skein.cluster.v1.Other/Do", &[]),
             ("/", &[]),
-        ] {
+        ];
+        for (path, _) in TABLE {
+            assert!(expected.iter().any(|(known, _)| known == path), "{path} is not tried here");
+        }
+        for (path, allowed) in expected {
             for role in Role::ALL {
                 assert_eq!(may(*role, path), allowed.contains(role), "{role} {path}");
             }
-            assert!(!Roles::default().may_call(path), "{path}");
+            assert_eq!(Roles::default().may_call(path), None, "{path}");
         }
-        assert!(Roles(vec![Role::Verify, Role::Gate]).may_call("/skein.cluster.v1.Verify/Check"));
+        let check = "/skein.cluster.v1.Verify/Check";
+        assert_eq!(Roles(vec![Role::Verify, Role::Gate]).may_call(check), Some(check));
     }
 }

@@ -21,12 +21,15 @@ use crate::{
     access::Roles,
     config::Config,
     handshake::{self, Claims, date, provider},
+    metric,
 };
 
 /// How often the files are looked at, at most.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
-/// How long before its end the process complains about its own certificate when it reads it.
+/// How long before its end the process begins to complain about its own certificate.
 const WARN_BEFORE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+/// How often it complains from then on.
+const WARN_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// HTTP/2, for both sides (RFC 9113, section 3.1).
 const ALPN: &[u8] = b"h2";
 
@@ -70,6 +73,8 @@ struct Kept {
     loaded: Loaded,
     stamp: Stamp,
     looked: Instant,
+    /// When the process last had a reason to look whether the certificate ends soon.
+    judged: Timestamp,
 }
 
 #[derive(Clone)]
@@ -91,8 +96,9 @@ impl Credentials {
     pub fn load(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<Self>, CredentialsError> {
         let files = [config.ca.clone(), config.cert.clone(), config.key.clone()];
         let (stamp, loaded) = (stamp(&files), Loaded::read(&files)?);
-        loaded.complain(clock.now());
-        let kept = Mutex::new(Kept { loaded, stamp, looked: Instant::now() });
+        let judged = clock.now();
+        loaded.complain(judged);
+        let kept = Mutex::new(Kept { loaded, stamp, looked: Instant::now(), judged });
         Ok(Arc::new(Self { files, clock, kept }))
     }
 
@@ -117,11 +123,12 @@ impl Credentials {
         }
         match Loaded::read(&self.files) {
             Ok(loaded) => {
-                loaded.complain(self.clock.now());
+                let now = self.clock.now();
+                loaded.complain(now);
                 let until = date(loaded.claims.not_after);
                 tracing::info!(certificate.not_after = %until, "read a changed certificate");
                 let mut kept = self.kept();
-                (kept.loaded, kept.stamp) = (loaded, stamp);
+                (kept.loaded, kept.stamp, kept.judged) = (loaded, stamp, now);
             }
             Err(error) => tracing::error!("{error}; the former certificate stays in use"),
         }
@@ -150,6 +157,20 @@ impl Credentials {
         };
         if due {
             self.refresh();
+            self.judge();
+        }
+        let left = self.not_after().0.saturating_sub(self.clock.now().0);
+        metric::certificate(Duration::from_millis(left));
+    }
+
+    /// Complains once a day while the certificate ends soon: a process that runs for months reads
+    /// its files once.
+    fn judge(&self) {
+        let now = self.clock.now();
+        let mut kept = self.kept();
+        if now >= kept.judged + WARN_INTERVAL {
+            kept.judged = now;
+            kept.loaded.complain(now);
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 
 /// Calls made, by `service` (the role that was called), `method` and `code`: `ok`, the code of a
 /// refusal, or `not_sent`, `lost` and `deadline` for what the transport did.
@@ -21,6 +23,9 @@ pub const CONNECTS: &str = "skein_rpc_connects_total";
 pub const FAILOVERS: &str = "skein_rpc_failovers_total";
 /// Connections that the server turned away, by `why`: `handshake`, `timeout` or `full`.
 pub const TURNED_AWAY: &str = "skein_rpc_turned_away_total";
+/// Seconds until the certificate of this process ends; 0 once it has. As of the last connection,
+/// which is an hour ago at most where there are peers.
+pub const CERTIFICATE_SECONDS: &str = "skein_rpc_certificate_seconds";
 
 /// Tells the recorder units and meanings. Call it once a recorder is installed.
 pub fn describe() {
@@ -31,6 +36,7 @@ pub fn describe() {
     describe_counter!(CONNECTS, Unit::Count, "Connections to other roles that were tried");
     describe_counter!(FAILOVERS, Unit::Count, "Calls that went to another peer");
     describe_counter!(TURNED_AWAY, Unit::Count, "Connections of other roles turned away, by why");
+    describe_gauge!(CERTIFICATE_SECONDS, Unit::Seconds, "Time until the certificate ends");
 }
 
 pub(crate) fn called(service: &'static str, method: &'static str, code: &'static str) {
@@ -41,9 +47,8 @@ pub(crate) fn call_took(service: &'static str, method: &'static str, took: Durat
     histogram!(CLIENT_SECONDS, "service" => service, "method" => method).record(took);
 }
 
-pub(crate) fn served(method: &str, code: tonic::Code, took: Duration) {
-    let (method, code) = (method.to_owned(), format!("{code:?}"));
-    counter!(SERVER_CALLS, "method" => method.clone(), "code" => code).increment(1);
+pub(crate) fn served(method: &'static str, code: tonic::Code, took: Duration) {
+    counter!(SERVER_CALLS, "method" => method, "code" => format!("{code:?}")).increment(1);
     histogram!(SERVER_SECONDS, "method" => method).record(took);
 }
 
@@ -58,4 +63,8 @@ pub(crate) fn failed_over(service: &'static str) {
 
 pub(crate) fn turned_away(why: &'static str) {
     counter!(TURNED_AWAY, "why" => why).increment(1);
+}
+
+pub(crate) fn certificate(left: Duration) {
+    gauge!(CERTIFICATE_SECONDS).set(left.as_secs_f64());
 }

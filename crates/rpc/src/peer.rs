@@ -16,6 +16,7 @@ use rustls_pki_types::ServerName;
 use skein_core::backoff::Backoff;
 use thiserror::Error;
 use tokio::{
+    io::{AsyncBufReadExt, BufReader},
     net::TcpStream,
     time::{Instant, timeout},
 };
@@ -46,6 +47,12 @@ pub(crate) const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 pub(crate) const CONNECTION_WINDOW_BYTES: u32 = STREAMS_MAX * STREAM_WINDOW_BYTES;
 /// Calls that wait for the connection, beyond which callers wait for a place in the queue.
 const QUEUE_CALLS_MAX: usize = 1024;
+
+/// Bytes that are read to learn whether the peer answers; larger reads pass this buffer by.
+const FIRST_BYTES: usize = 64;
+
+/// A connection whose peer has answered.
+type Answering = BufReader<TlsStream<TcpStream>>;
 
 /// An address that is none.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -125,7 +132,7 @@ struct Pause {
 struct Connector(Arc<Target>);
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<TlsStream<TcpStream>>;
+    type Response = TokioIo<Answering>;
     type Error = tonic::ConnectError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
@@ -149,7 +156,7 @@ impl Service<Uri> for Connector {
 }
 
 impl Target {
-    async fn connect(&self) -> Result<TlsStream<TcpStream>, String> {
+    async fn connect(&self) -> Result<Answering, String> {
         if let Some(cause) = self.pauses() {
             return Err(cause);
         }
@@ -165,11 +172,20 @@ impl Target {
         dialled
     }
 
-    async fn dial(&self) -> io::Result<TlsStream<TcpStream>> {
+    /// Connects and waits for the first bytes of the answer. With TLS 1.3 a caller's handshake is
+    /// complete before the peer has looked at the caller's certificate: only an answer says that the
+    /// peer takes it. An HTTP/2 server speaks without being asked.
+    async fn dial(&self) -> io::Result<Answering> {
         let tcp = TcpStream::connect(&*self.address).await?;
         tcp.set_nodelay(true)?;
         let tls = TlsConnector::from(self.credentials.client());
-        tls.connect(self.name.clone(), tcp).await
+        let tls = tls.connect(self.name.clone(), tcp).await?;
+        let mut stream = BufReader::with_capacity(FIRST_BYTES, tls);
+        if stream.fill_buf().await?.is_empty() {
+            let why = "it ended the connection instead of an answer";
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
+        }
+        Ok(stream)
     }
 
     /// Why the last try failed, if it is too early for the next.

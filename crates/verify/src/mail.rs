@@ -31,6 +31,15 @@ pub enum NotSent {
     /// The server answered with a refusal.
     #[error("the mail server refused the mail with status {0}")]
     Refused(String),
+    /// The server cannot take it now, and may in a while: a status of 4xx.
+    #[error("the mail server asks to try later with status {0}")]
+    Later(String),
+    /// The server does not take the configured login.
+    #[error(
+        "the mail server refused the login with status {0}; see verify.smtp.username and \
+         verify.smtp.password"
+    )]
+    Login(String),
     /// There was no conversation with the server.
     #[error("the mail server could not be talked to: {0}")]
     Unreachable(&'static str),

@@ -58,39 +58,40 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let begun = Instant::now();
-        let method = request.uri().path().to_owned();
-        if let Err(refusal) = may_pass(&request) {
-            // Not by the path, which the caller chooses.
-            metric::served("forbidden", Code::PermissionDenied, begun.elapsed());
-            return Box::pin(async move { Ok(to_status(refusal).into_http()) });
-        }
+        let method = match may_pass(&request) {
+            Ok(method) => method,
+            Err(refusal) => {
+                // Not by the path, which the caller chooses.
+                metric::served("forbidden", Code::PermissionDenied, begun.elapsed());
+                return Box::pin(async move { Ok(to_status(refusal).into_http()) });
+            }
+        };
         let span = tracing::info_span!("rpc", rpc.method = %method, trace_id = Empty);
         trace::begin(&span, parent(request.headers()));
         let serving = span.in_scope(|| self.inner.call(request));
         let served = async move {
             let response = serving.await?;
-            metric::served(&method, code(response.headers()), begun.elapsed());
+            metric::served(method, code(response.headers()), begun.elapsed());
             Ok(response)
         };
         Box::pin(served.instrument(span))
     }
 }
 
-fn may_pass(request: &Request<Body>) -> Result<(), Refusal> {
-    let caller = request.extensions().get::<Caller>();
-    let path = request.uri().path();
-    match caller {
-        Some(caller) if caller.roles.may_call(path) => Ok(()),
-        Some(Caller { roles, address }) => {
-            tracing::warn!(
-                peer.roles = %roles,
-                peer.address = %address,
-                "refused a call that the caller's certificate does not allow",
-            );
-            Err(Refusal::new(refusal::Code::Forbidden, format!("{roles} may not make this call")))
-        }
-        None => Err(Refusal::new(refusal::Code::Forbidden, "the caller is not known")),
-    }
+/// The method as the table of rights names it.
+fn may_pass(request: &Request<Body>) -> Result<&'static str, Refusal> {
+    let Some(Caller { roles, address }) = request.extensions().get::<Caller>() else {
+        return Err(Refusal::new(refusal::Code::Forbidden, "the caller is not known"));
+    };
+    let method = roles.may_call(request.uri().path());
+    method.ok_or_else(|| {
+        tracing::warn!(
+            peer.roles = %roles,
+            peer.address = %address,
+            "refused a call that the caller's certificate does not allow",
+        );
+        Refusal::new(refusal::Code::Forbidden, format!("{roles} may not make this call"))
+    })
 }
 
 fn parent(headers: &HeaderMap) -> Option<TraceParent> {

@@ -20,7 +20,8 @@ const WAITING_MAILS_MAX: usize = 256;
 const SENDERS: usize = 4;
 /// How long one mail may take from connecting to the server's last word.
 const SENDING_TIME_MAX: Duration = Duration::from_secs(60);
-/// How long to wait before each further try while the server cannot be reached; a code is good for
+/// How long to wait before each further try while the server cannot be reached or asks to try later;
+/// a code is good for
 /// a few minutes only.
 const RETRY_DELAYS: [Duration; 3] =
     [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(20)];
@@ -72,14 +73,14 @@ async fn send_each(
     }
 }
 
-/// Sends a mail, and again if the server could not be reached: such a mail was not taken, but for
+/// Sends a mail, and again if the server could not be reached or had no time: such a mail was not taken, but for
 /// the rare case of a connection that broke at the very end, when two will arrive.
 async fn send(mailer: &dyn Mailer, mail: Message, shutdown: &Shutdown) -> Result<(), NotSent> {
     let mut delays = RETRY_DELAYS.into_iter();
     loop {
         let sent = time::timeout(SENDING_TIME_MAX, mailer.send(mail.clone())).await;
         let error = match sent.unwrap_or(Err(NotSent::Unreachable("it took too long"))) {
-            Err(error @ NotSent::Unreachable(_)) => error,
+            Err(error @ (NotSent::Unreachable(_) | NotSent::Later(_))) => error,
             other => return other,
         };
         let Some(delay) = delays.next() else { return Err(error) };

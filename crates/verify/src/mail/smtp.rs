@@ -18,6 +18,9 @@ use crate::config::{Security, Smtp};
 /// How long the server may take for each step of the conversation.
 const STEP_TIME_MAX: Duration = Duration::from_secs(20);
 
+/// What says that a login is needed, is too weak or is wrong (RFC 4954, section 6).
+const LOGIN_STATUS: [u16; 3] = [530, 534, 535];
+
 /// A client of one mail server. Each mail has a connection of its own: they are few, and a
 /// connection kept open would have to be watched.
 pub struct Relay {
@@ -117,6 +120,10 @@ impl Mailer for Relay {
 /// Nothing of what the server said but its number.
 fn not_sent(error: &lettre::transport::smtp::Error) -> NotSent {
     match error.status() {
+        Some(status) if error.is_transient() => NotSent::Later(status.to_string()),
+        Some(status) if LOGIN_STATUS.contains(&u16::from(status)) => {
+            NotSent::Login(status.to_string())
+        }
         Some(status) => NotSent::Refused(status.to_string()),
         None if error.is_timeout() => NotSent::Unreachable("it took too long"),
         None if is_about_certificate(error) => {
@@ -229,6 +236,14 @@ mod tests {
         let (sent, _) = exchange(Security::None, "550 <bo@example.org>: no such user").await;
         let error = sent.expect_err("the server refused it").to_string();
         assert_eq!(error, "the mail server refused the mail with status 550");
+    }
+
+    #[tokio::test]
+    async fn tells_what_passes_and_what_a_login_lacks() {
+        let (later, _) = exchange(Security::None, "451 greylisted <bo@example.org>").await;
+        assert!(matches!(&later, Err(NotSent::Later(status)) if status == "451"), "{later:?}");
+        let (login, _) = exchange(Security::None, "530 log in first").await;
+        assert!(matches!(&login, Err(NotSent::Login(status)) if status == "530"), "{login:?}");
     }
 
     #[tokio::test]
