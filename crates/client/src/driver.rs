@@ -19,7 +19,7 @@ use skein_core::{
     id::{EntryId, LogId, Seq},
     port::directory::ChatNode,
     refusal::Refusal,
-    sync::{Effect, Link, Session},
+    sync::{Effect, Link, Session, Target},
     time::Timestamp,
 };
 use skein_net::{Connection, dial::Dialer};
@@ -266,7 +266,7 @@ impl Driver {
     /// Does one thing that leaves nothing on disk.
     fn act(&mut self, effect: Effect) {
         match effect {
-            Effect::Dial { ask_again } => self.dial(ask_again),
+            Effect::Dial { target } => self.dial(target),
             Effect::SendHello { cursors } => {
                 let hello = self.hello(cursors);
                 if let Some(line) = &mut self.line {
@@ -318,9 +318,13 @@ impl Driver {
         line.send(pb::Request { id, kind: Some(kind) });
     }
 
-    fn dial(&mut self, ask_again: bool) {
+    fn dial(&mut self, target: Target) {
         self.hang_up();
-        let manner = if ask_again { Manner::AskFirst } else { Manner::Last };
+        let manner = match target {
+            Target::Last => Manner::Last,
+            Target::Named => Manner::AskFirst,
+            Target::Other => Manner::Instead,
+        };
         let plan = self.plan(self.parts.login.node.clone(), manner);
         line::dial(plan, self.generation, self.news_in.clone());
     }

@@ -24,6 +24,6 @@ pub use logs::READS_IN_FLIGHT_MAX;
 pub use outbox::{DRAFTS_MAX, Outbox, OutboxFull, Verdict};
 pub use session::{
     Effect, INITIAL_HISTORY_ENTRIES, KEEP_ALIVE, REPLY_TIMEOUT, STEADY_AFTER, Session, Start,
-    WELCOME_TIMEOUT,
+    Target, WELCOME_TIMEOUT,
 };
 pub use timeline::{Fetch, Timeline};

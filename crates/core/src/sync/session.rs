@@ -9,11 +9,11 @@ mod tests;
 use std::{collections::VecDeque, time::Duration};
 
 pub use beside::KEEP_ALIVE;
-pub use effect::{Effect, Start};
+pub use effect::{Effect, Start, Target};
 
 use self::beside::{Beside, Ear};
 use super::{
-    CloseReason, Link, Outbox, OutboxFull, StopReason, Verdict,
+    CloseReason, Link, Outbox, OutboxFull, Verdict,
     logs::{Logs, Read},
 };
 use crate::{
@@ -52,8 +52,8 @@ pub struct Session {
     /// When the server last answered, or was first asked after that.
     answered_at: Timestamp,
     backoff: Backoff,
-    /// The node cannot be reached, or does not want us: there may be a better one.
-    ask_again: bool,
+    /// The node to connect to next: where the last does not serve there may be a better one.
+    target: Target,
     /// A second connection that is to take the place of the live one.
     beside: Option<Beside>,
     ear: Ear,
@@ -80,7 +80,7 @@ impl Session {
             read_backoff: Backoff::new(),
             answered_at: Timestamp(0),
             backoff: Backoff::new(),
-            ask_again: false,
+            target: Target::Last,
             beside: None,
             ear: Ear::default(),
             random: start.seed,
@@ -189,6 +189,7 @@ impl Session {
     ) {
         let Some(fresh) = self.logs.handle_page(log, after, entries, head) else { return };
         self.answered_at = now;
+        self.ear.served();
         self.read_backoff.reset();
         self.effects.extend(fresh.into_iter().map(|entry| Effect::Store { log, entry }));
         self.work(now);
@@ -208,6 +209,7 @@ impl Session {
             return;
         }
         self.answered_at = now;
+        self.handle_unavailable(refusal, now);
         if passes {
             let random = self.draw();
             let delay = self.read_backoff.failed(random);
@@ -219,6 +221,7 @@ impl Session {
     /// The server has appended a draft, now or when it was first sent.
     pub fn handle_appended(&mut self, conversation: ConversationId, entry: Entry, now: Timestamp) {
         self.answered_at = now;
+        self.ear.served();
         let (id, seq) = (entry.id, entry.seq);
         if self.outbox.handle_acked(id).is_some() {
             self.effects.push_back(Effect::Acked { id, conversation, seq });
@@ -230,6 +233,7 @@ impl Session {
     /// The server has refused a draft.
     pub fn handle_refused(&mut self, id: EntryId, refusal: Refusal, now: Timestamp) {
         self.answered_at = now;
+        self.handle_unavailable(&refusal, now);
         let random = self.draw();
         match self.outbox.handle_refused(id, &refusal, random, now) {
             Verdict::Dropped(draft) => {
@@ -255,7 +259,7 @@ impl Session {
         {
             self.backoff.reset();
         }
-        self.ask_again |= self.link == Link::Connecting || reason.moves();
+        self.target = self.target.max(Target::after(&self.link, reason));
         if self.promote() {
             return;
         }
@@ -319,27 +323,22 @@ impl Session {
 
     fn dial(&mut self) {
         self.enter(Link::Connecting);
-        self.effects.push_back(Effect::Dial { ask_again: self.ask_again });
+        self.effects.push_back(Effect::Dial { target: self.target });
     }
 
     /// The server's welcome has come over the connection that counts from now on.
     fn go_live(&mut self, heads: impl IntoIterator<Item = (LogId, Seq)>, now: Timestamp) {
         self.logs.handle_heads(heads);
         self.logs.connected();
-        self.ask_again = false;
+        self.target = Target::Last;
         self.ear.connected(now);
         self.enter(Link::Live { since: now });
         self.work(now);
     }
 
-    fn stop(&mut self, stop: StopReason) {
-        self.hang_up_beside();
-        self.enter(Link::Stopped(stop.clone()));
-        self.effects.push_back(Effect::Stopped(stop));
-    }
-
     /// The server is there and does not answer: only another connection can help.
     fn give_up(&mut self, now: Timestamp) {
+        self.target = Target::Other;
         self.effects.push_back(Effect::Hangup);
         self.handle_closed(&CloseReason::TimedOut, now);
     }

@@ -16,7 +16,8 @@ use crate::{
     backoff::Backoff,
     id::{LogId, Seq},
     port::directory::ChatNode,
-    sync::CloseReason,
+    refusal::{Code, Refusal},
+    sync::{CloseReason, StopReason},
     time::Timestamp,
 };
 
@@ -37,13 +38,19 @@ const ROUND_TRIP_MAX: Duration = Duration::from_secs(3);
 /// How long an idle connection may show no sign of life: a keep-alive and its answer may be lost.
 const SILENCE_IDLE: Duration = Duration::from_millis(7_500);
 
+/// How long a server may answer only that what it needs is unavailable, before another is looked for.
+const USELESS_AFTER: Duration = Duration::from_secs(5);
+/// How long at least from one look for another server to the next, and how much longer at most: if all
+/// of them lack the same, haste helps nobody.
+const LOOK_ELSEWHERE_INTERVAL: Duration = Duration::from_secs(30);
+
 /// A connection that is made beside the live one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Beside {
     since: Timestamp,
     /// When its hello was sent.
     hello: Option<Timestamp>,
-    /// The server wants it; else it is made because the server is silent.
+    /// The server wants it, or does not serve; else it is made because the server is silent.
     wanted: bool,
 }
 
@@ -56,12 +63,22 @@ pub(super) struct Ear {
     /// Second connections that came to nothing, and when to try the next.
     backoff: Backoff,
     not_before: Timestamp,
+    /// Since when the server has answered only `unavailable`.
+    useless_since: Option<Timestamp>,
+    /// No other server is looked for before then because of that.
+    elsewhere_not_before: Timestamp,
 }
 
 impl Ear {
     pub(super) fn connected(&mut self, now: Timestamp) {
         self.listened_at = now;
         self.heard_at = now;
+        self.useless_since = None;
+    }
+
+    /// The server has done what it was asked.
+    pub(super) const fn served(&mut self) {
+        self.useless_since = None;
     }
 }
 
@@ -118,6 +135,27 @@ impl Session {
         }
     }
 
+    /// The server has refused something. If it has done nothing else for a while it may be cut off
+    /// from a part that other nodes reach.
+    pub(super) fn handle_unavailable(&mut self, refusal: &Refusal, now: Timestamp) {
+        if refusal.code != Code::Unavailable || !matches!(self.link, Link::Live { .. }) {
+            return;
+        }
+        let since = *self.ear.useless_since.get_or_insert(now);
+        if now.since(since) < USELESS_AFTER
+            || now < self.ear.elsewhere_not_before
+            || self.beside.is_some()
+        {
+            return;
+        }
+        let longest_ms = u64::try_from(LOOK_ELSEWHERE_INTERVAL.as_millis()).unwrap_or(u64::MAX);
+        let spread = Duration::from_millis(self.draw() % longest_ms);
+        self.ear.elsewhere_not_before = now + LOOK_ELSEWHERE_INTERVAL + spread;
+        self.dial_beside(None, now);
+        // It goes on although signs of life are heard: they are not what is missing.
+        self.beside = self.beside.map(|beside| Beside { wanted: true, ..beside });
+    }
+
     /// What [`Effect::Listen`] asked for: whether anything has come over the live connection since
     /// the last time, and how long its packets take there and back.
     pub fn handle_listened(&mut self, heard: bool, round_trip: Duration, now: Timestamp) {
@@ -145,6 +183,13 @@ impl Session {
             None => Link::Connecting,
         });
         true
+    }
+
+    /// Ends either connection for good.
+    pub(super) fn stop(&mut self, stop: StopReason) {
+        self.hang_up_beside();
+        self.enter(Link::Stopped(stop.clone()));
+        self.effects.push_back(Effect::Stopped(stop));
     }
 
     pub(super) fn hang_up_beside(&mut self) {

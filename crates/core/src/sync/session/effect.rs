@@ -5,7 +5,7 @@ use crate::{
     id::{AccountId, ConversationId, EntryId, LogId, Seq},
     port::directory::ChatNode,
     refusal::Refusal,
-    sync::{CloseReason, StopReason},
+    sync::{CloseReason, Link, StopReason},
 };
 
 /// What a session continues from: what its shell has on disk.
@@ -24,14 +24,36 @@ pub struct Start {
     pub seed: u64,
 }
 
+/// Which node to connect to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// The one that was named last.
+    Last,
+    /// It cannot be reached or is going away: one that the gate names.
+    Named,
+    /// It can be reached and does not serve: another one, if the gate knows any.
+    Other,
+}
+
+impl Target {
+    /// The one to connect to after a connection has ended.
+    pub(super) const fn after(link: &Link, reason: &CloseReason) -> Self {
+        match link {
+            // It answers, and does not let anyone in.
+            Link::AwaitingWelcome { .. } if !matches!(reason, CloseReason::Lost) => Self::Other,
+            Link::Live { .. } if !reason.moves() => Self::Last,
+            _ => Self::Named,
+        }
+    }
+}
+
 /// What the shell has to do. In order; each before the next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Make a connection; answer with `handle_dialed` or `handle_closed`.
     Dial {
-        /// The node cannot be reached or is going away: ask the gate for a chat node before
-        /// dialing.
-        ask_again: bool,
+        /// Which node to.
+        target: Target,
     },
     /// Open the session stream with these cursors.
     SendHello {

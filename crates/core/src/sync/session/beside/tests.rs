@@ -59,7 +59,7 @@ fn stays_where_it_is_if_the_named_node_does_not_take_it() {
     assert_eq!(effects(&mut session), ["lost"]);
     let due = session.poll_timeout(Timestamp(30)).unwrap();
     session.handle_timeout(due);
-    assert_eq!(effects(&mut session), ["dial true"]);
+    assert_eq!(effects(&mut session), ["dial Named"]);
     // It never waits for a node that neither answers nor refuses.
     let mut session = moving(0);
     session.handle_timeout(Timestamp(10) + WELCOME_TIMEOUT);
@@ -161,4 +161,52 @@ fn tries_again_after_a_while_and_not_at_once() {
         now = at;
     }
     assert!(tries[5] - tries[0] > 3_000, "{tries:?}");
+}
+
+#[test]
+fn leaves_a_node_that_answers_and_does_nothing() {
+    let away = || Refusal::new(Code::Unavailable, "away");
+    let mut session = live(1, &[(PERSONAL, 0)]);
+    effects(&mut session);
+    let useless_ms = u64::try_from(USELESS_AFTER.as_millis()).unwrap();
+    let mut looks = Vec::new();
+    for second in 0..60 {
+        let now = Timestamp(second * 1_000);
+        session.handle_timeout(now);
+        session.handle_refused(EntryId([1; 16]), away(), now);
+        if effects(&mut session).iter().any(|said| said.starts_with("dial beside")) {
+            looks.push(now);
+            session.handle_beside_closed(&CloseReason::Unavailable, now);
+        }
+    }
+    assert!(looks[0] >= Timestamp(useless_ms));
+    assert!((1..=2).contains(&looks.len()), "{looks:?}");
+    // One that does something in between is not useless.
+    session.handle_timeout(Timestamp(200_000));
+    let appended = Entry { id: EntryId([1; 16]), ..text(1) };
+    session.handle_appended(ConversationId(7), appended, Timestamp(200_000));
+    session.enqueue(draft(2), Timestamp(200_000)).unwrap();
+    session.handle_refused(EntryId([2; 16]), away(), Timestamp(200_000));
+    assert!(!effects(&mut session).iter().any(|said| said.starts_with("dial beside")));
+}
+
+#[test]
+fn asks_for_another_node_where_the_hello_is_not_answered() {
+    let mut session = live(0, &[(PERSONAL, 0)]);
+    session.handle_closed(&CloseReason::Lost, Timestamp(0));
+    let due = session.poll_timeout(Timestamp(0)).unwrap();
+    session.handle_timeout(due);
+    assert_eq!(effects(&mut session).last().unwrap(), "dial Last");
+    session.handle_dialed(due);
+    let due = session.poll_timeout(due).unwrap();
+    session.handle_timeout(due);
+    let due = session.poll_timeout(due).unwrap();
+    session.handle_timeout(due);
+    assert_eq!(effects(&mut session).last().unwrap(), "dial Other");
+    session.handle_dialed(due);
+    session.handle_welcome([(PERSONAL, Seq(0))], due);
+    session.handle_closed(&CloseReason::Lost, due);
+    let due = session.poll_timeout(due).unwrap();
+    session.handle_timeout(due);
+    assert_eq!(effects(&mut session).last().unwrap(), "dial Last");
 }
