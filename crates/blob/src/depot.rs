@@ -136,12 +136,20 @@ impl Depot {
         }
     }
 
-    /// Whether the object store answers: asks for an object that nobody has.
+    /// Whether the object store answers and has the bucket: lists a folder that nobody has. Looking
+    /// for an object would not do, as a store without the bucket says the same of each.
     ///
     /// # Errors
-    /// If it does not.
+    /// If it does not answer; [`DepotError::Unusable`] if the bucket is not there.
     pub async fn reach(&self) -> Result<(), DepotError> {
-        self.size(BlobId([0; 16]), Variant::Original).await.map(|_| ())
+        let path = path(BlobId([0; 16]), Variant::Original);
+        let listed = self.objects.list_with_delimiter(Some(&path));
+        match self.line.ask(Operation::List, &path, listed).await {
+            Err(DepotError::Missing(_)) => {
+                Err(DepotError::Unusable("the object store has no such bucket".into()))
+            }
+            other => other.map(|_| ()),
+        }
     }
 
     /// Whether the object store does all that it is needed for: puts an object under a name that

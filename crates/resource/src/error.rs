@@ -49,6 +49,12 @@ impl ResourceError {
         DepotError::Unusable("the object store takes no objects in parts".into()).into()
     }
 
+    /// The object store takes what is here more slowly than anybody waits.
+    pub(crate) fn too_slow() -> Self {
+        let source = "it takes parts too slowly".into();
+        DepotError::Unavailable { doing: "take what is here of an upload", source }.into()
+    }
+
     /// Whether it is the refusal `code`, by this role or by the store.
     pub(crate) fn is_refused(&self, code: Code) -> bool {
         match self {

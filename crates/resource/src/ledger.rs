@@ -132,13 +132,15 @@ impl Book {
     fn complete(
         &mut self,
         key: (AccountId, UploadId),
+        blob: BlobId,
         dimensions: Option<(u32, u32)>,
         now: Timestamp,
     ) -> Result<BlobInfo, StoreError> {
         if std::mem::take(&mut self.fail_completion) {
             return Err(fault("complete an upload"));
         }
-        let upload = self.uploads.get(&key).ok_or_else(|| refuse(Code::NotFound))?;
+        let upload = self.uploads.get(&key).filter(|upload| upload.blob == blob);
+        let upload = upload.ok_or_else(|| refuse(Code::NotFound))?;
         let info = BlobInfo {
             id: upload.blob,
             uploader: key.0,
@@ -204,6 +206,7 @@ impl Uploads for Ledger {
                 return Ok(UploadState::Complete(info.clone()));
             }
             upload.opening.0 += 1;
+            upload.touched = now;
             return Ok(upload.state());
         }
         if book.open(account).count() as u64 >= quota.open_uploads {
@@ -242,11 +245,12 @@ impl Uploads for Ledger {
         &self,
         account: AccountId,
         id: UploadId,
+        blob: BlobId,
         dimensions: Option<(u32, u32)>,
         now: Timestamp,
     ) -> Result<BlobInfo, StoreError> {
         self.pass(Step::BeforeCompletion).await;
-        let info = self.book().complete((account, id), dimensions, now)?;
+        let info = self.book().complete((account, id), blob, dimensions, now)?;
         self.pass(Step::AfterCompletion).await;
         Ok(info)
     }
@@ -284,10 +288,12 @@ impl Uploads for Ledger {
         &self,
         account: AccountId,
         id: UploadId,
+        blob: BlobId,
         untouched_since: Option<Timestamp>,
     ) -> Result<bool, StoreError> {
         let mut book = self.book();
-        let stale = book.uploads.get(&(account, id)).is_some_and(|upload| match untouched_since {
+        let found = book.uploads.get(&(account, id)).filter(|upload| upload.blob == blob);
+        let stale = found.is_some_and(|upload| match untouched_since {
             Some(since) => !upload.completing && upload.touched < since,
             None => true,
         });

@@ -18,7 +18,7 @@ use skein_blob::{
     staging::{self, Found},
 };
 use skein_core::{id::BlobId, port::resource::Variant, time::Timestamp};
-use skein_store::upload::StaleUpload;
+use skein_store::{StoreError, upload::StaleUpload};
 use tokio::time::{self, Instant, MissedTickBehavior};
 
 use crate::{
@@ -32,8 +32,8 @@ use crate::{
 /// How long an upload may be completing before whoever was at it counts as gone. Completing takes
 /// seconds, and two at it do no harm.
 const COMPLETING_MAX: Duration = Duration::from_secs(60);
-/// How long bytes in the spool may be at rest before it is asked whether their upload was completed
-/// at another node.
+/// How long bytes in the spool may be at rest before it is asked whether their upload was completed,
+/// or thrown away, at another node.
 const SPOOLED_AT_REST: Duration = Duration::from_secs(10 * 60);
 
 /// How long a round may still take once the process is to end: between two steps it leaves nothing
@@ -101,14 +101,23 @@ pub(crate) async fn run(parts: Arc<Parts>) {
     }
 }
 
-/// One round. Rounds do not overlap.
+/// One round. Rounds do not overlap. Each step is tried; the first error is answered at the end.
 pub(crate) async fn round(parts: &Parts, now: Timestamp) -> Result<Swept, ResourceError> {
     let mut places = parts.places.lock().await;
-    let completed = complete(parts, now).await?;
-    let expired = expire(parts, now).await?;
-    let collected = collect(parts, now).await?;
-    let orphans = delete_orphans(parts, &mut places, now).await?;
-    let swept = Swept { expired, collected, orphans, completed };
+    // What one of them cannot do keeps none of the others from its work.
+    let mut failed = None;
+    let mut note = |done: Result<usize, ResourceError>| {
+        done.unwrap_or_else(|error| {
+            failed.get_or_insert(error);
+            0
+        })
+    };
+    let swept = Swept {
+        completed: note(complete(parts, now).await),
+        expired: note(expire(parts, now).await),
+        collected: note(collect(parts, now).await),
+        orphans: note(delete_orphans(parts, &mut places, now).await),
+    };
     for (kind, number) in [
         ("expired", swept.expired),
         ("collected", swept.collected),
@@ -117,7 +126,7 @@ pub(crate) async fn round(parts: &Parts, now: Timestamp) -> Result<Swept, Resour
     ] {
         counter!(metric::SWEPT, "kind" => kind).increment(number as u64);
     }
-    Ok(swept)
+    failed.map_or(Ok(swept), Err)
 }
 
 /// Completes, or gives up, what nobody is completing any more.
@@ -128,11 +137,15 @@ async fn complete(parts: &Parts, now: Timestamp) -> Result<usize, ResourceError>
         let blob = upload.blob;
         match completing::finish(parts, &upload.into()).await {
             Ok(_) => completed += 1,
-            // One that the object store refuses for good keeps nobody else waiting.
-            Err(ResourceError::Depot(error)) if !error.is_transient() => {
+            Err(ResourceError::Store(error @ StoreError::Unavailable { .. })) => {
+                return Err(error.into());
+            }
+            // One that cannot be completed keeps nobody else waiting; a store that is away does.
+            Err(error) => {
+                parts.depot.reach().await?;
+                counter!(metric::SWEEP_ERRORS).increment(1);
                 tracing::error!(%blob, error.cause = %error, "an upload cannot be completed");
             }
-            Err(error) => return Err(error),
         }
     }
     Ok(completed)
@@ -166,10 +179,11 @@ async fn expire_one(
     before: Timestamp,
 ) -> Result<bool, ResourceError> {
     let &StaleUpload { account, id, blob, .. } = upload;
-    // Whoever has it open here keeps it, and whoever has it open elsewhere touches it now and then; whoever opens it from now on waits and finds it gone.
+    // Whoever has it open here keeps it, and whoever has it open elsewhere touches it now and then;
+    // whoever opens it from now on waits and finds it gone.
     let Some(_alone) = parts.table.seat_alone((account, id)) else { return Ok(false) };
     // Since it was listed, it may have been opened, continued and left again.
-    if !parts.records.discard_upload(account, id, Some(before)).await? {
+    if !parts.records.discard_upload(account, id, blob, Some(before)).await? {
         return Ok(false);
     }
     parts.incoming.remove(blob).await?;
@@ -216,10 +230,15 @@ async fn delete_orphans(
     let before = now.before(parts.config.blob_grace());
     let mut orphans = 0;
     let staged = next_staged(parts, places).await?;
-    let mut unneeded = unknown(parts, staged.clone(), before).await?;
-    if matches!(parts.incoming, Incoming::Spool(_)) {
-        unneeded.extend(complete_elsewhere(parts, staged, now.before(SPOOLED_AT_REST)).await?);
-    }
+    let unneeded = match parts.incoming {
+        Incoming::Folder(_) => unknown(parts, staged, before).await?,
+        Incoming::Spool(_) => {
+            let before = now.before(SPOOLED_AT_REST);
+            let mut unneeded = unknown(parts, staged.clone(), before).await?;
+            unneeded.extend(complete_elsewhere(parts, staged, before).await?);
+            unneeded
+        }
+    };
     for blob in unneeded {
         parts.incoming.remove(blob).await?;
         orphans += 1;

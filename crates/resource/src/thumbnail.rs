@@ -17,8 +17,10 @@ const BATCH: usize = 8;
 /// After the store or the disk failed: until the next try.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
-/// Tries that may end with the process: by the second, it was the picture and no accident.
-const TRIES_MAX: u64 = 2;
+/// Tries that may end with the process: by then it was the picture and no accident. Several nodes may
+/// be at the same picture, and each counts a try before its first pixel, so that a low number would
+/// give up good pictures in a cluster; a bad one costs this many restarts, once.
+pub(crate) const TRIES_MAX: u64 = 8;
 
 /// Why a picture stays without a thumbnail.
 enum Trouble {

@@ -14,7 +14,7 @@ mod courier;
 pub(crate) mod folder;
 pub(crate) mod spooled;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use skein_core::{
     id::{AccountId, BlobId},
@@ -22,8 +22,7 @@ use skein_core::{
     refusal::{Code, Refusal},
 };
 use skein_store::upload::{self, Checkpoint, UploadState};
-
-use tokio::sync::OwnedMutexGuard;
+use tokio::{sync::OwnedMutexGuard, time::timeout};
 
 use crate::{
     ResourceError,
@@ -35,6 +34,10 @@ use crate::{
 /// How often an upload is opened for one request: once, and again if what was there had to be given
 /// up.
 const OPENINGS_MAX: usize = 2;
+/// How long an opening waits for an earlier one that is at work in this process.
+const SLOT_PATIENCE: Duration = Duration::from_secs(3);
+/// When to try again while an earlier opening finishes: most need less than this from here on.
+const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// One opening of an upload.
 #[derive(Clone)]
@@ -61,9 +64,9 @@ pub(crate) async fn open(
         return Err(Refusal::new(Code::FileTooLarge, message));
     }
     let seat = parts.table.seat((account, spec.id));
-    // Another opening may be finishing for long. Whoever gives up waiting must not come to open it
+    // Another opening may be finishing for longer than anybody's patience. Whoever gives up waiting must not come to open it
     // after all: by then the client may have opened it at another node.
-    let slot = seat.slot().await;
+    let slot = timeout(SLOT_PATIENCE, seat.slot()).await.map_err(|_| busy())?;
     let there = Arc::clone(&parts);
     parts.to_end(open_there(there, seat, slot, account, spec)).await
 }
@@ -123,9 +126,17 @@ impl Opening {
     /// bytes that the store does not know, which the sweeper deletes.
     async fn discard(&self) -> Result<(), ResourceError> {
         let (account, id) = self.seat.key();
-        self.parts.records.discard_upload(account, id, None).await?;
+        self.parts.records.discard_upload(account, id, self.blob, None).await?;
         self.parts.incoming.remove(self.blob).await
     }
+}
+
+/// Not `unavailable`: for that, whoever asks would go to another node, where the upload would be
+/// opened away from the one that is finishing it here.
+fn busy() -> Refusal {
+    let message = "the upload is being finished; open it again in a moment";
+    let busy = Refusal::new(Code::TimedOut, message);
+    Refusal { retry_after: Some(BUSY_RETRY_AFTER), ..busy }
 }
 
 fn incomplete(received: u64, size: u64) -> Refusal {

@@ -72,6 +72,8 @@ macro_rules! run_contract {
                 is_found_stale_in_pages;
             upload_opening:
                 supersedes_earlier_ones,
+                counts_as_a_touch,
+                is_not_hit_by_who_means_an_earlier_one,
                 goes_on_completing,
                 is_not_stale_while_completing,
                 counts_as_open_until_it_is_complete,

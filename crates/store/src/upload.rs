@@ -86,7 +86,7 @@ pub struct UploadRecord {
     pub durable: u64,
     /// Whether all bytes are there and one object is being made of them.
     pub completing: bool,
-    /// When it was opened first, or its last checkpoint.
+    /// When it was opened last, or its last checkpoint.
     pub touched: Timestamp,
 }
 
@@ -116,7 +116,7 @@ pub struct StaleUpload {
     pub id: UploadId,
     /// What its blob would have been called.
     pub blob: BlobId,
-    /// When it was opened first, or its last checkpoint.
+    /// When it was opened last, or its last checkpoint.
     pub touched: Timestamp,
     /// What an object store calls the parts that it has, to be given up.
     pub parts: Vec<u8>,
@@ -126,7 +126,8 @@ pub struct StaleUpload {
 #[async_trait]
 pub trait Uploads: Send + Sync {
     /// Opens an upload under the name `blob`, or finds the one that has been opened with the same
-    /// account and id, whose blob keeps its first name. Earlier openings are superseded.
+    /// account and id, whose blob keeps its first name. Earlier openings are superseded. An opening
+    /// counts as a touch: whoever looks for stale uploads leaves it alone.
     ///
     /// # Errors
     /// Refused with `upload_conflict` if size, media type or hash differ from the first time, with
@@ -160,11 +161,13 @@ pub trait Uploads: Send + Sync {
     /// Completing it again answers the same.
     ///
     /// # Errors
-    /// Refused with `not_found` if the upload was thrown away.
+    /// Refused with `not_found` if the upload was thrown away, also if its id was used again since:
+    /// that one has another blob, whose bytes nobody has checked.
     async fn complete_upload(
         &self,
         account: AccountId,
         id: UploadId,
+        blob: BlobId,
         dimensions: Option<(u32, u32)>,
         now: Timestamp,
     ) -> Result<BlobInfo, StoreError>;
@@ -180,16 +183,18 @@ pub trait Uploads: Send + Sync {
     /// Open uploads, the longest untouched first, at most `limit`: for operators.
     async fn open_uploads(&self, limit: usize) -> Result<Vec<UploadRecord>, StoreError>;
 
-    /// Throws an open upload away; given a time, only one without a checkpoint since then. Whether
-    /// there was one. One that is completing stays, unless no time is given.
+    /// Throws an open upload away, whose blob would be called `blob`; given a time, only one that was
+    /// neither opened nor recorded since then. Whether there was one. One that is completing stays,
+    /// unless no time is given.
     async fn discard_upload(
         &self,
         account: AccountId,
         id: UploadId,
+        blob: BlobId,
         untouched_since: Option<Timestamp>,
     ) -> Result<bool, StoreError>;
 
-    /// Receiving uploads without a checkpoint since `before`, the longest untouched first, at most
+    /// Receiving uploads neither opened nor recorded since `before`, the longest untouched first, at most
     /// `limit`; or those that follow on `after`.
     async fn stale_uploads(
         &self,

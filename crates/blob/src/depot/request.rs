@@ -20,6 +20,9 @@ const COMPLETE_PATIENCE: u32 = 6;
 /// error bodies): asking again cannot help.
 const LOST_PARTS: [&str; 4] = ["NoSuchUpload", "InvalidPart", "EntityTooSmall", "InvalidUpload"];
 
+/// What it answers if the bucket is not there, to requests that name no object.
+const NO_BUCKET: &str = "NoSuchBucket";
+
 /// Where requests go.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Line {
@@ -141,7 +144,8 @@ fn remote_meaning(
     match source {
         object_store::Error::Generic { source, .. } => {
             let said = source.to_string();
-            if of_parts && LOST_PARTS.iter().any(|code| said.contains(code)) {
+            let lost = of_parts && LOST_PARTS.iter().any(|code| said.contains(code));
+            if lost || (operation == Operation::List && said.contains(NO_BUCKET)) {
                 return DepotError::Missing(path.clone());
             }
             DepotError::Unavailable { doing: operation.doing(), source }

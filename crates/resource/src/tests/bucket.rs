@@ -298,6 +298,25 @@ async fn parts_that_the_object_store_gave_up_are_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn parts_that_are_gone_at_the_last_one_are_sent_again() {
+    let site = Site::new();
+    let node = site.node();
+    let file = large(PART + MIB);
+    let spec = spec(1, OCTETS, &file);
+    let (blob, _, mut sink) = node.open(&spec).await;
+    send(&mut *sink, &file).await;
+    durable(&site, &spec, PART).await;
+    let multipart = node.role.parts().depot.multipart().unwrap();
+    multipart.abort(blob, &site.held(&spec).unwrap()).await.unwrap();
+    assert_eq!(code(sink.finish().await), Some(Code::Incomplete));
+    let (_, offsets, _) = node.open(&spec).await;
+    assert_eq!(offsets, Offsets::default());
+    let info = node.upload(&spec, &file).await;
+    assert_eq!(info.id, blob);
+    assert!(node.bytes(blob, 0, spec.size).await == file);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_sweepers_of_two_nodes_do_no_harm_to_each_other() {
     let site = Site::new();
     let (first, second) = (site.node(), site.node());

@@ -6,6 +6,7 @@ use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use skein_core::port::resource::Thumbnail;
 
 use super::*;
+use crate::thumbnail::TRIES_MAX;
 
 pub(super) fn jpeg(width: u32, height: u32) -> Vec<u8> {
     encode(width, height, ImageFormat::Jpeg)
@@ -86,7 +87,8 @@ async fn a_thumbnail_that_was_pending_is_made_after_a_restart() {
 async fn a_picture_that_ends_the_process_is_given_up() {
     let mut stage = Stage::new();
     let file = jpeg(40, 30);
-    for (id, crashes, outcome) in [(1, 1, Thumbnail::Ready), (2, 2, Thumbnail::Failed)] {
+    let cases = [(1, TRIES_MAX - 1, Thumbnail::Ready), (2, TRIES_MAX, Thumbnail::Failed)];
+    for (id, crashes, outcome) in cases {
         stage.ledger.book().fail_thumbnail = true;
         let info = stage.upload(id, "image/jpeg", &file).await;
         for crash in 1..=crashes {

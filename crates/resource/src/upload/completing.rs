@@ -63,12 +63,14 @@ pub(crate) async fn finish(parts: &Parts, job: &Job) -> Result<Option<BlobInfo>,
     let size = parts.depot.size(job.blob, Variant::Original).await?;
     if size != Some(job.size) {
         let blob = job.blob;
+        // Where even the bucket is gone, somebody may bring it back: nothing is given up.
+        parts.depot.reach().await?;
         tracing::error!(%blob, object.size = size, "the parts of an upload are gone; it starts again");
         give_up(parts, job, held).await?;
         return Ok(None);
     }
     let dimensions = dimensions(parts, job.blob, job.image, job.size).await?;
-    let info = record(parts, job.account, job.id, dimensions).await?;
+    let info = record(parts, job.account, job.id, job.blob, dimensions).await?;
     parts.incoming.remove(job.blob).await?;
     Ok(Some(info))
 }
@@ -78,10 +80,11 @@ pub(crate) async fn record(
     parts: &Parts,
     account: AccountId,
     id: UploadId,
+    blob: BlobId,
     dimensions: Option<(u32, u32)>,
 ) -> Result<BlobInfo, ResourceError> {
     let now = parts.clock.now();
-    let info = parts.records.complete_upload(account, id, dimensions, now).await?;
+    let info = parts.records.complete_upload(account, id, blob, dimensions, now).await?;
     counter!(metric::BLOBS).increment(1);
     if info.thumbnail == Thumbnail::Pending {
         parts.pictures.notify_one();
@@ -125,7 +128,7 @@ async fn give_up(
     if let (Some(multipart), Some(held)) = (parts.depot.multipart(), held) {
         multipart.abort(job.blob, &held).await?;
     }
-    parts.records.discard_upload(job.account, job.id, None).await?;
+    parts.records.discard_upload(job.account, job.id, job.blob, None).await?;
     parts.depot.delete(job.blob, Variant::Original).await?;
     parts.incoming.remove(job.blob).await
 }

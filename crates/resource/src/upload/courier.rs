@@ -2,8 +2,8 @@
 //! arrive, and records each in the store: then it is durable.
 //!
 //! The name of the unfinished object is recorded before its first part goes there, so that no part
-//! is ever there unknown. The queue holds one part; with the one that is under way and the one that
-//! grows, no more of an upload lies here. When something fails, the courier says what and ends, and
+//! is ever there unknown. No more than [`AHEAD_BYTES_MAX`] of an upload lie here, over all openings:
+//! who brings more waits until the object store has the first of it. When something fails, the courier says what and ends, and
 //! whoever uploads opens the upload again; what lies here then is the first that the next courier
 //! takes. A courier goes on while its queue is not empty, also when the client has gone.
 
@@ -13,16 +13,25 @@ use metrics::counter;
 use skein_blob::{depot::DepotError, multipart, spool::PART_BYTES};
 use skein_core::refusal::{Code, Refusal};
 use skein_store::upload::Checkpoint;
-use tokio::sync::{
-    mpsc::{self, OwnedPermit},
-    watch,
+use tokio::{
+    sync::{
+        mpsc::{self, OwnedPermit},
+        watch,
+    },
+    time::timeout,
 };
 
 use super::Opening;
 use crate::{ResourceError, incoming::Lane, metric, role::on_disk};
 
-/// Full parts that wait for the one that is under way.
-const PARTS_WAITING_MAX: usize = 1;
+/// Notes that wait for the one that is under way, beside what an earlier opening left.
+const NOTES_WAITING_MAX: usize = 1;
+/// Bytes of an upload that may be received and not durable: three parts, the one that grows among
+/// them.
+pub(super) const AHEAD_BYTES_MAX: u64 = 3 * PART_BYTES;
+/// How long a write waits for room: longer than one part takes with all deadlines on its way. Where
+/// even this passes, somebody hangs who should not.
+const ROOM_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a courier may still take once its process is to end. What it leaves here, the next one
 /// takes.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
@@ -76,7 +85,7 @@ impl Courier {
         held: Option<multipart::Parts>,
         backlog: Vec<Note>,
     ) -> Self {
-        let (notes, queue) = mpsc::channel(PARTS_WAITING_MAX);
+        let (notes, queue) = mpsc::channel(NOTES_WAITING_MAX);
         let (sender, state) = watch::channel(State { recorded, held, failed: None });
         let shutdown = opening.parts.shutdown.clone();
         let work = Work { opening, lane, state: sender };
@@ -92,7 +101,19 @@ impl Courier {
 
     /// Waits until there is room for one more note.
     pub(super) async fn place(&self) -> Result<OwnedPermit<Note>, Refusal> {
-        self.notes.clone().reserve_owned().await.map_err(|_| self.failure())
+        match timeout(ROOM_PATIENCE, self.notes.clone().reserve_owned()).await {
+            Ok(place) => place.map_err(|_| self.failure()),
+            Err(_) => Err(ResourceError::too_slow().into_refusal()),
+        }
+    }
+
+    /// Waits until an upload with so many bytes may take more.
+    pub(super) async fn room(&self, received: u64) -> Result<(), Refusal> {
+        let enough = (received + 1).saturating_sub(AHEAD_BYTES_MAX);
+        match timeout(ROOM_PATIENCE, self.delivered(enough)).await {
+            Ok(delivered) => delivered.map(|_| ()),
+            Err(_) => Err(ResourceError::too_slow().into_refusal()),
+        }
     }
 
     /// Bytes of the upload that are durable.
@@ -192,9 +213,7 @@ impl Work {
         if !matches!(error, ResourceError::Depot(DepotError::Missing(_))) {
             return error.into_refusal();
         }
-        let blob = self.opening.blob;
-        tracing::error!(%blob, "the object store has given the parts of an upload up");
-        match self.opening.begin_anew(self.held()).await {
+        match self.opening.parts_lost(self.held()).await {
             Ok(refusal) => refusal,
             Err(error) => error.into_refusal(),
         }

@@ -193,7 +193,7 @@ impl Sink {
 
     async fn record(&self, dimensions: Option<(u32, u32)>) -> Result<BlobInfo, ResourceError> {
         let (account, id) = self.opening.seat.key();
-        completing::record(&self.opening.parts, account, id, dimensions).await
+        completing::record(&self.opening.parts, account, id, self.opening.blob, dimensions).await
     }
 }
 

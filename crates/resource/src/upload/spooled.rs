@@ -16,8 +16,9 @@
 //! file of one part that was put and not recorded is put again, or swept when the upload expires.
 //!
 //! What lies in the spool beyond the record is taken as it is found, without knowing whether a loss
-//! of power left it whole. If the hash is wrong in the end, that may be why: then the upload begins
-//! anew, once, before the client is told that the bytes are not what it announced.
+//! of power left it whole, and its full parts reach the object store and the record. If the hash is
+//! wrong in the end, that may be why: then an upload that was resumed anywhere begins anew, and the
+//! client is told that the bytes are not what it announced once all came through one opening.
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use metrics::{counter, histogram};
 use skein_blob::{
+    depot::DepotError,
     multipart,
     spool::{PART_BYTES, Spooled},
     thumbnail,
@@ -40,7 +42,7 @@ use tokio::time::Instant;
 
 use super::{
     Opening, beyond, completing,
-    courier::{Courier, Note},
+    courier::{AHEAD_BYTES_MAX, Courier, Note},
     incomplete, unknown_end, wrong_hash,
 };
 use crate::{ResourceError, incoming::Lane, metric, role::on_disk, table::Slot};
@@ -54,7 +56,7 @@ pub(crate) struct Arriving {
     spooled: Spooled,
     /// Over all bytes up to the end of the spooled ones.
     hasher: TreeHasher,
-    /// Whether some bytes were found in the spool, beyond the record.
+    /// Whether some bytes came through an earlier opening.
     found: bool,
     /// When the record was last touched, as far as this opening knows.
     touched: Timestamp,
@@ -100,7 +102,7 @@ pub(super) async fn open(
     let (spool, size, touched) = (lane.spool.clone(), opening.spec.size, opening.parts.clock.now());
     let (arriving, backlog) = on_disk("open an upload again", move || {
         let spooled = spool.resume(blob, first, size)?;
-        let found = spooled.length() > first * PART_BYTES;
+        let found = spooled.length() > 0;
         Arriving { spooled, hasher, found, touched }.catch_up(first)
     })
     .await?;
@@ -142,6 +144,13 @@ impl Sink {
             if received + adding > size {
                 slot.arriving = Some(arriving);
                 return Err(beyond(size).into());
+            }
+            if adding > 0 && received - self.courier.durable() >= AHEAD_BYTES_MAX {
+                // Earlier openings left this much.
+                slot.arriving = Some(arriving);
+                drop((slot, place));
+                self.courier.room(received).await?;
+                continue;
             }
             let now = first_bytes(&mut chunks, arriving.spooled.room());
             let taken = on_disk("append to an upload", move || {
@@ -200,7 +209,7 @@ impl Sink {
         parts.depot.put(blob, Variant::Original, bytes).await?;
         drop(place);
         let (account, id) = seat.key();
-        let info = completing::record(parts, account, id, dimensions).await?;
+        let info = completing::record(parts, account, id, blob, dimensions).await?;
         parts.incoming.remove(blob).await?;
         Ok(info)
     }
@@ -213,7 +222,12 @@ impl Sink {
         let place = self.lane.place().await?;
         let (spool, blob) = (self.lane.spool.clone(), opening.blob);
         let bytes = on_disk("read the last part", move || spool.read(blob, last)).await?;
-        self.lane.multipart.put_next(blob, &mut held, bytes).await?;
+        match self.lane.multipart.put_next(blob, &mut held, bytes).await {
+            Err(DepotError::Missing(_)) => {
+                return Err(opening.parts_lost(Some(held)).await?.into());
+            }
+            other => other?,
+        }
         drop(place);
         counter!(metric::PARTS).increment(1);
         let recorded = held.save();
@@ -226,19 +240,16 @@ impl Sink {
         Ok(done.ok_or_else(|| begins_anew("its parts were lost"))?)
     }
 
-    /// The hash is wrong. The parts are given up first, then the record: a crash in between leaves a
-    /// record whose parts nobody has, which the next opening finds.
+    /// The hash is wrong. The record goes back to its beginning first, which only the last opening
+    /// can do; then the parts are given up. If all bytes came through this opening, the upload ends.
     async fn reject(&self, last: u64, found: bool) -> Result<Refusal, ResourceError> {
         // Nothing more goes there once the courier is done, whether well or not.
         if let Err(refusal) = self.courier.delivered(last * PART_BYTES).await {
             tracing::debug!(code = %refusal.code, "an upload of wrong bytes was not all delivered");
         }
-        let held = self.courier.held();
+        let anew = self.opening.begin_anew(self.courier.held()).await?;
         if found {
-            return self.opening.begin_anew(held).await;
-        }
-        if let Some(held) = held {
-            self.lane.multipart.abort(self.opening.blob, &held).await?;
+            return Ok(anew);
         }
         self.opening.discard().await?;
         Ok(wrong_hash())
@@ -290,16 +301,30 @@ impl Arriving {
 }
 
 impl Opening {
-    /// Gives up what the object store has and what lies here; the record stays, and begins at
-    /// nothing. Answers what to tell the client, which opens the upload again.
+    /// The object store does not have the parts any more, as far as it says.
+    pub(super) async fn parts_lost(
+        &self,
+        held: Option<multipart::Parts>,
+    ) -> Result<Refusal, ResourceError> {
+        // Where even the bucket is gone, somebody may bring it back: nothing is given up.
+        self.parts.depot.reach().await?;
+        let blob = self.blob;
+        tracing::error!(%blob, "the object store has given the parts of an upload up");
+        self.begin_anew(held).await
+    }
+
+    /// The record stays, and begins at nothing; then what the object store has is given up, and what
+    /// lies here. In this order, since a later opening elsewhere may be filling the same parts: the
+    /// record refuses this one then. A crash in between leaves parts that the bucket's lifecycle
+    /// removes. Answers what to tell the client, which opens the upload again.
     pub(super) async fn begin_anew(
         &self,
         held: Option<multipart::Parts>,
     ) -> Result<Refusal, ResourceError> {
+        self.checkpoint(Checkpoint::default(), false).await?;
         if let (Some(multipart), Some(held)) = (self.parts.depot.multipart(), held) {
             multipart.abort(self.blob, &held).await?;
         }
-        self.checkpoint(Checkpoint::default(), false).await?;
         self.parts.incoming.remove(self.blob).await?;
         Ok(begins_anew("its bytes were damaged on their way"))
     }

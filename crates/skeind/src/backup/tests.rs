@@ -60,7 +60,7 @@ impl Scene {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, [byte; 5]).unwrap();
         if complete {
-            self.store.complete_upload(self.account, id, None, NOW).await.unwrap();
+            self.store.complete_upload(self.account, id, blob, None, NOW).await.unwrap();
         }
         blob
     }

@@ -79,7 +79,10 @@ pub(crate) async fn waits_for_its_thumbnail(store: Arc<dyn Store>) {
         let blob = BlobId(bytes(number));
         store.open_upload(a, spec(number, 10), blob, ROOMY, NOW).await.unwrap();
         let now = Timestamp(NOW.0 + 10 - number);
-        store.complete_upload(a, spec(number, 10).id, Some((8, 6)), now).await.unwrap();
+        store
+            .complete_upload(a, spec(number, 10).id, BlobId(bytes(number)), Some((8, 6)), now)
+            .await
+            .unwrap();
     }
     let pending = async |limit| {
         let blobs = store.pending_thumbnails(limit).await.unwrap();
@@ -115,7 +118,7 @@ pub(crate) async fn is_known_from_its_first_byte(store: Arc<dyn Store>) {
         let number = if blob == open { 2 } else { 3 };
         store.open_upload(a, spec(number, 10), blob, ROOMY, NOW).await.unwrap();
     }
-    store.discard_upload(a, spec(3, 10).id, None).await.unwrap();
+    store.discard_upload(a, spec(3, 10).id, BlobId(bytes(3)), None).await.unwrap();
     let names = [BlobId(bytes(99)), open, discarded, complete];
     assert_eq!(store.known_blobs(&names).await.unwrap(), [open, complete]);
     assert!(store.known_blobs(&[]).await.unwrap().is_empty());

@@ -112,7 +112,7 @@ pub(crate) async fn uploaded(
     let spec = spec(number, 1000);
     let blob = BlobId(bytes(number));
     store.open_upload(by, spec.clone(), blob, ROOMY, NOW).await.unwrap();
-    store.complete_upload(by, spec.id, dimensions, NOW).await.unwrap()
+    store.complete_upload(by, spec.id, BlobId(spec.id.0), dimensions, NOW).await.unwrap()
 }
 
 /// A token for the device `device` whose hash repeats `hash`.

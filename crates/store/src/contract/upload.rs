@@ -57,19 +57,23 @@ pub(crate) async fn completes_once(store: Arc<dyn Store>) {
     let spec = spec(1, 1000);
     open(&store, a, &spec, 1).await;
     assert_eq!(store.blob(BlobId(bytes(1))).await.unwrap(), None, "not before it is complete");
-    let info = store.complete_upload(a, spec.id, Some((640, 480)), NOW).await.unwrap();
+    let info =
+        store.complete_upload(a, spec.id, BlobId(spec.id.0), Some((640, 480)), NOW).await.unwrap();
     assert_eq!((info.id, info.uploader, info.size), (BlobId(bytes(1)), a, 1000));
     assert_eq!((&info.media_type, info.hash), (&spec.media_type, spec.hash));
     assert_eq!((info.dimensions, info.thumbnail), (Some((640, 480)), Thumbnail::Pending));
-    assert_eq!(store.complete_upload(a, spec.id, None, NOW).await.unwrap(), info);
+    assert_eq!(
+        store.complete_upload(a, spec.id, BlobId(spec.id.0), None, NOW).await.unwrap(),
+        info
+    );
     assert_eq!(store.blob(info.id).await.unwrap().as_ref(), Some(&info));
     assert_eq!(open(&store, a, &spec, 2).await, UploadState::Complete(info.clone()));
 
     let late = record(&store, a, spec.id, Opening(1), Checkpoint::default()).await;
     assert_eq!(refused(late), Code::NotFound);
-    assert!(!store.discard_upload(a, spec.id, None).await.unwrap());
+    assert!(!store.discard_upload(a, spec.id, BlobId(spec.id.0), None).await.unwrap());
     assert!(store.blob(info.id).await.unwrap().is_some());
-    let unknown = store.complete_upload(a, UploadId(bytes(9)), None, NOW).await;
+    let unknown = store.complete_upload(a, UploadId(bytes(9)), BlobId(bytes(9)), None, NOW).await;
     assert_eq!(refused(unknown), Code::NotFound);
 }
 
@@ -86,7 +90,7 @@ pub(crate) async fn is_one_file_for_good(store: Arc<dyn Store>) {
         let opened = store.open_upload(a, other.clone(), BlobId(bytes(2)), ROOMY, NOW).await;
         assert_eq!(refused(opened), Code::UploadConflict);
     }
-    store.complete_upload(a, first.id, None, NOW).await.unwrap();
+    store.complete_upload(a, first.id, BlobId(first.id.0), None, NOW).await.unwrap();
     let [other, ..] = others;
     let opened = store.open_upload(a, other, BlobId(bytes(2)), ROOMY, NOW).await;
     assert_eq!(refused(opened), Code::UploadConflict);
@@ -101,8 +105,8 @@ pub(crate) async fn respects_the_quota(store: Arc<dyn Store>) {
         store.open_upload(by, spec(number, size), blob, quota, NOW).await
     };
     open(a, 1, 10_000).await.unwrap();
-    store.complete_upload(a, spec(1, 0).id, None, NOW).await.unwrap();
-    store.complete_upload(a, spec(1, 0).id, None, NOW).await.unwrap();
+    store.complete_upload(a, spec(1, 0).id, BlobId(bytes(1)), None, NOW).await.unwrap();
+    store.complete_upload(a, spec(1, 0).id, BlobId(bytes(1)), None, NOW).await.unwrap();
     open(a, 2, 10_000).await.unwrap();
     assert_eq!(store.used_bytes(a).await.unwrap(), 20_000, "blobs and open uploads");
     assert_eq!(refused(open(a, 3, 5001).await), Code::Quota);
@@ -112,8 +116,8 @@ pub(crate) async fn respects_the_quota(store: Arc<dyn Store>) {
     open(a, 2, 10_000).await.unwrap();
     open(b, 5, 25_000).await.unwrap();
 
-    assert!(store.discard_upload(a, spec(3, 0).id, None).await.unwrap());
-    assert!(!store.discard_upload(a, spec(3, 0).id, None).await.unwrap());
+    assert!(store.discard_upload(a, spec(3, 0).id, BlobId(bytes(3)), None).await.unwrap());
+    assert!(!store.discard_upload(a, spec(3, 0).id, BlobId(bytes(3)), None).await.unwrap());
     assert_eq!(store.used_bytes(a).await.unwrap(), 20_000);
     open(a, 6, 5000).await.unwrap();
     assert_eq!(store.used_bytes(AccountId(99)).await.unwrap(), 0);
@@ -128,7 +132,10 @@ pub(crate) async fn is_charged_for_a_block_at_least(store: Arc<dyn Store>) {
     };
     for number in 1..=2 {
         open(number, 0).await.unwrap();
-        store.complete_upload(a, spec(number, 0).id, None, NOW).await.unwrap();
+        store
+            .complete_upload(a, spec(number, 0).id, BlobId(bytes(number)), None, NOW)
+            .await
+            .unwrap();
     }
     assert_eq!(store.used_bytes(a).await.unwrap(), quota.bytes);
     assert_eq!(refused(open(3, 0).await), Code::Quota, "empty files are bounded too");
@@ -152,7 +159,7 @@ pub(crate) async fn goes_stale_and_is_thrown_away(store: Arc<dyn Store>) {
         let (id, first) = (spec(number, 10).id, Opening(1));
         store.checkpoint_upload(a, id, first, checkpoint, false, at).await.unwrap();
     }
-    store.complete_upload(a, spec(2, 10).id, None, NOW).await.unwrap();
+    store.complete_upload(a, spec(2, 10).id, BlobId(bytes(2)), None, NOW).await.unwrap();
 
     let stale = |number| StaleUpload {
         account: a,
@@ -166,11 +173,11 @@ pub(crate) async fn goes_stale_and_is_thrown_away(store: Arc<dyn Store>) {
     assert_eq!(store.stale_uploads(at(4), None, 10).await.unwrap(), [stale(3)]);
 
     // It is continued between being found and being thrown away.
-    assert!(!store.discard_upload(a, stale(1).id, Some(later)).await.unwrap());
-    assert!(!store.discard_upload(a, stale(4).id, Some(at(4))).await.unwrap());
-    assert!(store.discard_upload(a, stale(3).id, Some(later)).await.unwrap());
-    assert!(!store.discard_upload(a, stale(3).id, Some(later)).await.unwrap());
-    let gone = store.complete_upload(a, stale(3).id, None, NOW).await;
+    assert!(!store.discard_upload(a, stale(1).id, stale(1).blob, Some(later)).await.unwrap());
+    assert!(!store.discard_upload(a, stale(4).id, stale(4).blob, Some(at(4))).await.unwrap());
+    assert!(store.discard_upload(a, stale(3).id, stale(3).blob, Some(later)).await.unwrap());
+    assert!(!store.discard_upload(a, stale(3).id, stale(3).blob, Some(later)).await.unwrap());
+    let gone = store.complete_upload(a, stale(3).id, stale(3).blob, None, NOW).await;
     assert_eq!(refused(gone), Code::NotFound);
     assert_eq!(store.stale_uploads(later, None, 10).await.unwrap(), [stale(4)]);
 }

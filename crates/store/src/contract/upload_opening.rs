@@ -70,7 +70,7 @@ pub(crate) async fn supersedes_earlier_ones(store: Arc<dyn Store>) {
     let other = store.open_upload(a, spec(1, 7), BlobId(bytes(2)), ROOMY, NOW).await;
     assert_eq!(refused(other), Code::UploadConflict);
     record(3, 300, false).await.unwrap();
-    store.complete_upload(a, id, None, NOW).await.unwrap();
+    store.complete_upload(a, id, BlobId(id.0), None, NOW).await.unwrap();
     for opening in [1, 3] {
         assert_eq!(refused(record(opening, 400, false).await), Code::NotFound);
         assert_eq!(refused(record(opening, SIZE, true).await), Code::NotFound);
@@ -99,9 +99,42 @@ pub(crate) async fn goes_on_completing(store: Arc<dyn Store>) {
     assert_eq!(store.blob(blob).await.unwrap(), None, "it is not visible yet");
     assert_eq!(store.known_blobs(&[blob]).await.unwrap(), [blob]);
 
-    let info = store.complete_upload(a, id, None, NOW).await.unwrap();
+    let info = store.complete_upload(a, id, BlobId(id.0), None, NOW).await.unwrap();
     assert_eq!(open(&store, a, 1).await, UploadState::Complete(info));
     assert!(store.completing_uploads(at(100), 10).await.unwrap().is_empty());
+}
+
+pub(crate) async fn counts_as_a_touch(store: Arc<dyn Store>) {
+    let a = person(&store, "alice").await.id;
+    let (id, blob) = (UploadId(bytes(1)), BlobId(bytes(1)));
+    open(&store, a, 1).await;
+    store.open_upload(a, spec(1, SIZE), BlobId(bytes(2)), ROOMY, at(50)).await.unwrap();
+    assert!(store.stale_uploads(at(50), None, 10).await.unwrap().is_empty());
+    assert!(!store.discard_upload(a, id, blob, Some(at(50))).await.unwrap(), "just resumed");
+    let stale = store.stale_uploads(at(51), None, 10).await.unwrap();
+    assert_eq!(stale.iter().map(|upload| upload.touched).collect::<Vec<_>>(), [at(50)]);
+    assert!(store.discard_upload(a, id, blob, Some(at(51))).await.unwrap());
+}
+
+pub(crate) async fn is_not_hit_by_who_means_an_earlier_one(store: Arc<dyn Store>) {
+    let a = person(&store, "alice").await.id;
+    let id = UploadId(bytes(1));
+    let (earlier, later) = (BlobId(bytes(1)), BlobId(bytes(2)));
+    open(&store, a, 1).await;
+    assert!(store.discard_upload(a, id, earlier, None).await.unwrap());
+    store.open_upload(a, spec(1, SIZE), later, ROOMY, NOW).await.unwrap();
+    // Whoever finished the first, or gave it up, comes late.
+    assert!(!store.discard_upload(a, id, earlier, None).await.unwrap());
+    assert!(!store.discard_upload(a, id, earlier, Some(at(100))).await.unwrap());
+    let late = store.complete_upload(a, id, earlier, None, NOW).await;
+    assert_eq!(refused(late), Code::NotFound);
+    for blob in [earlier, later] {
+        assert_eq!(store.blob(blob).await.unwrap(), None, "nobody has sent a byte");
+    }
+    let info = store.complete_upload(a, id, later, None, NOW).await.unwrap();
+    assert_eq!(info.id, later);
+    let late = store.complete_upload(a, id, earlier, None, NOW).await;
+    assert_eq!(refused(late), Code::NotFound);
 }
 
 pub(crate) async fn is_not_stale_while_completing(store: Arc<dyn Store>) {
@@ -133,8 +166,11 @@ pub(crate) async fn is_not_stale_while_completing(store: Arc<dyn Store>) {
 
     let stale = store.stale_uploads(at(100), None, 10).await.unwrap();
     assert_eq!(stale.into_iter().map(|upload| upload.id).collect::<Vec<_>>(), [id(3)]);
-    assert!(!store.discard_upload(a, id(1), Some(at(100))).await.unwrap(), "it stays");
-    assert!(store.discard_upload(a, id(1), None).await.unwrap());
+    assert!(
+        !store.discard_upload(a, id(1), BlobId(bytes(1)), Some(at(100))).await.unwrap(),
+        "it stays"
+    );
+    assert!(store.discard_upload(a, id(1), BlobId(bytes(1)), None).await.unwrap());
     assert_eq!(found(at(100), 10).await, [id(2)]);
 }
 
@@ -147,9 +183,9 @@ pub(crate) async fn counts_as_open_until_it_is_complete(store: Arc<dyn Store>) {
     }
     let third = async || store.open_upload(a, spec(3, 5), BlobId(bytes(3)), quota, NOW).await;
     assert_eq!(refused(third().await), Code::TooMany);
-    store.complete_upload(a, UploadId(bytes(1)), None, NOW).await.unwrap();
+    store.complete_upload(a, UploadId(bytes(1)), BlobId(bytes(1)), None, NOW).await.unwrap();
     third().await.unwrap();
-    assert!(store.discard_upload(a, UploadId(bytes(2)), None).await.unwrap());
+    assert!(store.discard_upload(a, UploadId(bytes(2)), BlobId(bytes(2)), None).await.unwrap());
     store.open_upload(a, spec(4, 5), BlobId(bytes(4)), quota, NOW).await.unwrap();
     assert_eq!(store.used_bytes(a).await.unwrap(), 3 * FILE_BYTES_CHARGED_MIN);
 }
@@ -162,7 +198,7 @@ pub(crate) async fn is_listed_for_operators(store: Arc<dyn Store>) {
     for (number, by) in [(1, a), (2, a), (3, b), (4, b)] {
         open(&store, by, number).await;
     }
-    store.complete_upload(a, UploadId(bytes(1)), None, NOW).await.unwrap();
+    store.complete_upload(a, UploadId(bytes(1)), BlobId(bytes(1)), None, NOW).await.unwrap();
     complete_bytes(&store, a, 2).await.unwrap();
     let id = UploadId(bytes(4));
     store.checkpoint_upload(b, id, Opening(1), checkpoint(40), false, at(1)).await.unwrap();

@@ -49,7 +49,7 @@ impl Uploads for Postgres {
         self.write("open an upload", |db| async move {
             let storage = storage::lock(&db, account).await?;
             match find(&db, account, spec.id).await? {
-                Some(upload) => upload.reopen(&db, account, spec).await,
+                Some(upload) => upload.reopen(&db, account, spec, now).await,
                 None => {
                     has_room(&storage, spec, quota)?;
                     open(&db, account, spec, blob, now).await
@@ -91,11 +91,12 @@ impl Uploads for Postgres {
         &self,
         account: AccountId,
         upload: UploadId,
+        blob: BlobId,
         dimensions: Option<(u32, u32)>,
         now: Timestamp,
     ) -> Result<BlobInfo, StoreError> {
         self.write("complete an upload", |db| async move {
-            complete(&db, account, upload, dimensions, now).await
+            complete(&db, account, upload, blob, dimensions, now).await
         })
         .await
     }
@@ -133,15 +134,17 @@ impl Uploads for Postgres {
         &self,
         account: AccountId,
         upload: UploadId,
+        blob: BlobId,
         untouched_since: Option<Timestamp>,
     ) -> Result<bool, StoreError> {
         self.write("discard an upload", |db| async move {
             storage::lock(&db, account).await?;
             let since = untouched_since.map(|time| int(time.0)).transpose()?;
-            let sql = "DELETE FROM uploads WHERE account = $1 AND id = $2 \
+            let sql = "DELETE FROM uploads WHERE account = $1 AND id = $2 AND blob = $4 \
                        AND (($3::bigint IS NULL AND state <> 2) \
                             OR (state = 1 AND touched_ms < $3)) RETURNING size";
-            let gone = db.query_opt(sql, &[&id(account.0), &upload.0.as_slice(), &since]).await?;
+            let (owner, name, blob) = (id(account.0), upload.0.as_slice(), blob.0.as_slice());
+            let gone = db.query_opt(sql, &[&owner, &name, &since, &blob]).await?;
             let Some(row) = gone else { return Ok(not_undone(&db, 0)? > 0) };
             storage::discarded(&db, account, number(&row, 0)?).await?;
             Ok(true)
@@ -186,6 +189,7 @@ impl Upload {
         db: &Db,
         account: AccountId,
         spec: &UploadSpec,
+        now: Timestamp,
     ) -> Result<UploadState, Fault> {
         if self.spec != *spec {
             let message = "this upload id was used for another file; draw a new one";
@@ -194,9 +198,10 @@ impl Upload {
         if self.state == COMPLETE {
             return Ok(UploadState::Complete(self.completed(db).await?));
         }
-        let sql = "UPDATE uploads SET opening = opening + 1 WHERE account = $1 AND id = $2 \
-                   RETURNING opening";
-        let row = db.query_one(sql, &[&id(account.0), &spec.id.0.as_slice()]).await?;
+        let sql = "UPDATE uploads SET opening = opening + 1, touched_ms = $3 \
+                   WHERE account = $1 AND id = $2 RETURNING opening";
+        let (owner, name) = (id(account.0), spec.id.0.as_slice());
+        let row = db.query_one(sql, &[&owner, &name, &int(now.0)?]).await?;
         let Self { blob, checkpoint, .. } = self;
         let opening = Opening(number(&row, 0)?);
         Ok(if self.state == COMPLETING {
@@ -304,11 +309,12 @@ async fn complete(
     db: &Db,
     account: AccountId,
     id_of_upload: UploadId,
+    blob: BlobId,
     dimensions: Option<(u32, u32)>,
     now: Timestamp,
 ) -> Result<BlobInfo, Fault> {
     storage::lock(db, account).await?;
-    let upload = find(db, account, id_of_upload).await?;
+    let upload = find(db, account, id_of_upload).await?.filter(|upload| upload.blob == blob);
     let upload = upload.ok_or_else(|| Refusal::not_found("upload"))?;
     if upload.state == COMPLETE {
         return upload.completed(db).await;

@@ -43,7 +43,7 @@ impl Uploads for Sqlite {
         now: Timestamp,
     ) -> Result<UploadState, StoreError> {
         self.write("open an upload", move |db| match find(db, account, spec.id)? {
-            Some(upload) => upload.reopen(db, account, &spec),
+            Some(upload) => upload.reopen(db, account, &spec, now),
             None => open(db, account, &spec, blob, quota, now),
         })
         .await
@@ -80,10 +80,12 @@ impl Uploads for Sqlite {
         &self,
         account: AccountId,
         id: UploadId,
+        blob: BlobId,
         dimensions: Option<(u32, u32)>,
         now: Timestamp,
     ) -> Result<BlobInfo, StoreError> {
-        self.write("complete an upload", move |db| complete(db, account, id, dimensions, now)).await
+        self.write("complete an upload", move |db| complete(db, account, id, blob, dimensions, now))
+            .await
     }
 
     async fn completing_uploads(
@@ -129,16 +131,17 @@ impl Uploads for Sqlite {
         &self,
         account: AccountId,
         id: UploadId,
+        blob: BlobId,
         untouched_since: Option<Timestamp>,
     ) -> Result<bool, StoreError> {
         self.write("discard an upload", move |db| {
-            let sql = "DELETE FROM uploads WHERE account = ?1 AND id = ?2 \
+            let sql = "DELETE FROM uploads WHERE account = ?1 AND id = ?2 AND blob = ?4 \
                        AND ((?3 IS NULL AND state <> 2) OR (state = 1 AND touched_ms < ?3)) \
                        RETURNING size";
             let since = untouched_since.map(|time| Int(time.0));
             let size = db
                 .prepare_cached(sql)?
-                .query_row(params![Id(account.0), id.0, since], |row| number(row, 0))
+                .query_row(params![Id(account.0), id.0, since, blob.0], |row| number(row, 0))
                 .optional()?;
             if let Some(size) = size {
                 storage::discarded(db, account, size)?;
@@ -194,6 +197,7 @@ impl Upload {
         db: &Connection,
         account: AccountId,
         spec: &UploadSpec,
+        now: Timestamp,
     ) -> Result<UploadState, Fault> {
         if self.spec != *spec {
             let message = "this upload id was used for another file; draw a new one";
@@ -202,11 +206,11 @@ impl Upload {
         if self.state == COMPLETE {
             return Ok(UploadState::Complete(self.completed(db)?));
         }
-        let sql = "UPDATE uploads SET opening = opening + 1 WHERE account = ?1 AND id = ?2 \
-                   RETURNING opening";
+        let sql = "UPDATE uploads SET opening = opening + 1, touched_ms = ?3 \
+                   WHERE account = ?1 AND id = ?2 RETURNING opening";
         let opening = db
             .prepare_cached(sql)?
-            .query_row(params![Id(account.0), spec.id.0], |row| number(row, 0))?;
+            .query_row(params![Id(account.0), spec.id.0, Int(now.0)], |row| number(row, 0))?;
         let Self { blob, checkpoint, .. } = self;
         let opening = Opening(opening);
         Ok(if self.state == COMPLETING {
@@ -334,10 +338,12 @@ fn complete(
     db: &Connection,
     account: AccountId,
     id: UploadId,
+    blob: BlobId,
     dimensions: Option<(u32, u32)>,
     now: Timestamp,
 ) -> Result<BlobInfo, Fault> {
-    let upload = find(db, account, id)?.ok_or_else(|| Refusal::not_found("upload"))?;
+    let upload = find(db, account, id)?.filter(|upload| upload.blob == blob);
+    let upload = upload.ok_or_else(|| Refusal::not_found("upload"))?;
     if upload.state == COMPLETE {
         return Ok(upload.completed(db)?);
     }

@@ -140,7 +140,8 @@ async fn commits_are_found_again() {
     let UploadState::Receiving { blob, opening, .. } = opened else { panic!("{opened:?}") };
     assert_eq!((blob, opening), (BlobId(bytes(1)), Opening(2)), "the latest opening counts");
     cutter.arm();
-    let info = store.complete_upload(alice, spec(1, 10).id, None, NOW).await.unwrap();
+    let info =
+        store.complete_upload(alice, spec(1, 10).id, BlobId(bytes(1)), None, NOW).await.unwrap();
     assert_eq!(info.id, blob);
     cutter.arm();
     assert!(store.delete_unreferenced_blob(blob).await.unwrap());
