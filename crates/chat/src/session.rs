@@ -1,8 +1,9 @@
 //! One session: from the hello on its stream to the end of its connection.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt};
 use skein_core::{
     account::Identity,
     id::{AccountId, LogId, Seq},
@@ -223,25 +224,47 @@ async fn send(
     mut sender: Sender,
     stall: Duration,
 ) -> (CloseCode, String) {
+    // Replies and events go on while heads are compared.
+    let mut comparing: Option<BoxFuture<'_, Result<Bytes, StoreError>>> = None;
+    // Events were dropped after that had begun.
+    let mut again = false;
     loop {
-        let waiting = drain.next().await;
-        let frame = match &waiting {
-            Next::Frame(waiting) => waiting.frame.clone(),
-            Next::End => {
-                sender.finish();
-                sender.delivered().await;
-                return (CloseCode::Normal, String::new());
+        let compared = async {
+            match &mut comparing {
+                Some(comparing) => comparing.await,
+                None => std::future::pending().await,
             }
-            Next::Behind => match answerer.heads(number, account).await {
-                Ok(frame) => frame,
-                Err(error) => match error.into_refusal() {
-                    // Replies go on meanwhile, if only to say that the store is away.
-                    refusal if refusal.code == Code::Unavailable => {
+        };
+        // Its room in the queue is taken until it has been sent.
+        let mut waiting = None;
+        let frame = tokio::select! {
+            told = compared => {
+                comparing = None;
+                if mem::take(&mut again) {
+                    comparing = Some(answerer.heads(number, account).boxed());
+                }
+                match told.map_err(StoreError::into_refusal) {
+                    Ok(frame) => frame,
+                    Err(refusal) if refusal.code == Code::Unavailable => {
                         drain.retry_behind(refusal.retry_after.unwrap_or(COMPARE_AGAIN_AFTER));
                         continue;
                     }
-                    refusal => return (CloseCode::Internal, refusal.message),
-                },
+                    Err(refusal) => return (CloseCode::Internal, refusal.message),
+                }
+            }
+            next = drain.next() => match next {
+                Next::Frame(next) => waiting.insert(next).frame.clone(),
+                Next::Behind => {
+                    again = comparing.is_some();
+                    comparing
+                        .get_or_insert_with(|| answerer.heads(number, account).boxed());
+                    continue;
+                }
+                Next::End => {
+                    sender.finish();
+                    sender.delivered().await;
+                    return (CloseCode::Normal, String::new());
+                }
             },
         };
         match tokio::time::timeout(stall, sender.bytes(frame)).await {

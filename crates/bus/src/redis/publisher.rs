@@ -3,6 +3,8 @@
 //! Whatever is given up (the queue is full, Redis is away or refuses) leaves the name of its topic
 //! behind. Once Redis takes something again, whoever watches that topic is told that it missed
 //! something, so that a lost hint delays a delivery by no more than the time that Redis was away.
+//! Hints about presence leave nothing behind: nobody would find them in the store. They are taken
+//! only while there is room to spare, so that they push out no others.
 
 use std::{
     collections::HashSet,
@@ -13,7 +15,10 @@ use std::{
 
 use fred::{clients::Client, interfaces::PubsubInterface, types::Value};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        watch,
+    },
     time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::task::AbortOnDropHandle;
@@ -32,6 +37,8 @@ use crate::{
 
 /// Hints that wait to be sent.
 const QUEUE_HINTS: usize = 16 * 1024;
+/// Places in the queue that hints about presence leave to others.
+const SPARE_HINTS: usize = QUEUE_HINTS / 2;
 /// Hints that are sent at a time.
 const BATCH_HINTS: usize = 256;
 /// Topics that are remembered by name. Beyond that everyone is told, once: a subscriber is told of
@@ -63,8 +70,13 @@ impl Publisher {
 
     /// Takes a hint, to be sent soon. Never waits.
     pub(super) fn publish(&self, topic: Topic, hint: Hint) {
-        if self.queue.try_send((topic, hint)).is_err() {
-            self.owed.add([topic]);
+        if !is_owed(&hint) && self.queue.capacity() <= SPARE_HINTS {
+            metric::dropped(1);
+            return;
+        }
+        let sent = self.queue.try_send((topic, hint));
+        if let Err(TrySendError::Full((topic, hint)) | TrySendError::Closed((topic, hint))) = sent {
+            self.owed.add_hints([(topic, is_owed(&hint))]);
         }
     }
 }
@@ -80,7 +92,22 @@ struct Debt {
     everyone: bool,
 }
 
+/// Whether whoever misses the hint is to be told that it missed something.
+const fn is_owed(hint: &Hint) -> bool {
+    !matches!(hint, Hint::Presence { .. })
+}
+
 impl Owed {
+    /// Remembers the topics of hints that were given up, where they are owed.
+    fn add_hints(&self, hints: impl IntoIterator<Item = (Topic, bool)>) {
+        self.add(hints.into_iter().filter_map(|(topic, owed)| {
+            if !owed {
+                metric::dropped(1);
+            }
+            owed.then_some(topic)
+        }));
+    }
+
     fn add(&self, topics: impl IntoIterator<Item = Topic>) {
         let mut debt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for topic in topics {
@@ -134,14 +161,17 @@ impl Sender {
 
     async fn send(&self, batch: &mut Vec<(Topic, Hint)>) {
         let Some(client) = self.client() else {
-            return self.owed.add(batch.drain(..).map(|(topic, _)| topic));
+            return self
+                .owed
+                .add_hints(batch.drain(..).map(|(topic, hint)| (topic, is_owed(&hint))));
         };
         let mut topics = Vec::with_capacity(batch.len());
         let mut messages = Vec::with_capacity(batch.len());
         for (topic, hint) in batch.drain(..) {
+            let owed = is_owed(&hint);
             match payload::encode(&Said::Hint(hint)) {
                 Ok(payload) => {
-                    topics.push(topic);
+                    topics.push((topic, owed));
                     messages.push((topic::channel(&self.prefix, topic), payload));
                 }
                 // It is longer than what others read: let them look into the store.
@@ -151,7 +181,7 @@ impl Sender {
         let sent = publish(&client, messages).await;
         metric::published(sent.iter().filter(|sent| **sent).count() as u64);
         let lost = topics.into_iter().zip(sent).filter(|(_, sent)| !sent);
-        self.owed.add(lost.map(|(topic, _)| topic));
+        self.owed.add_hints(lost.map(|(topic, _)| topic));
     }
 
     /// Tells whoever watches a topic on which hints were given up.
@@ -227,6 +257,7 @@ mod tests {
         owed.put_back(debt);
         let debt = owed.take();
         assert!(debt.everyone && debt.topics.len() <= OWED_TOPICS_MAX);
+        owed.add_hints([(account(1), false)]);
         let nothing = owed.take();
         assert!(!nothing.everyone && nothing.topics.is_empty());
     }

@@ -3,7 +3,9 @@
 //!
 //! One task does it, for whatever has changed since it looked last, so that a thousand sessions that
 //! come at once are a few batches. An account that goes is said goodbye to a moment later, unless it
-//! is back by then or present at another node: whoever moves or reconnects has not been away.
+//! is back by then or present at another node: whoever moves or reconnects has not been away. What the
+//! bus says of a node that was killed holds for up to [`LIFETIME`]; nobody is told of whom it takes for
+//! present because of that, and who looks after that sees that it is not.
 
 use std::{
     collections::{HashSet, VecDeque},

@@ -1,8 +1,11 @@
 //! What the bus delivers, passed on to the sessions of this node.
+//!
+//! What takes the store or the bus is an errand, and done beside: deliveries do not wait for it.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures::stream::{self, StreamExt};
 use skein_bus::hint::{Delivery, EndReason, Hint, Topic};
 use skein_core::{
     entry::{Body, ContactStepKind, Entry},
@@ -17,14 +20,48 @@ use crate::metric;
 /// How often accounts that are gone are looked at, to be forgotten.
 const REST_INTERVAL: Duration = Duration::from_secs(30);
 
+/// Errands that wait. Where there are more, every session looks for itself.
+const ERRANDS_MAX: usize = 1_024;
+/// Errands at a time.
+const ERRANDS_UNDER_WAY_MAX: usize = 8;
+
+/// What a delivery asks for that takes the store or the bus.
+enum Errand {
+    /// The account's sessions live on this log from now on.
+    Follow(AccountId, LogId),
+    /// Some of the account's logins have ended.
+    End(AccountId, EndReason),
+}
+
 impl Hub {
     /// Passes on what the bus delivers, until the bus is gone.
-    pub(crate) async fn run(self: Arc<Self>, mut deliveries: mpsc::Receiver<Delivery>) {
+    pub(crate) async fn run(self: Arc<Self>, deliveries: mpsc::Receiver<Delivery>) {
+        let (errands_in, mut errands) = mpsc::channel(ERRANDS_MAX);
+        let errands = stream::poll_fn(|context| errands.poll_recv(context));
+        let running = errands.for_each_concurrent(ERRANDS_UNDER_WAY_MAX, |errand| {
+            let hub = Arc::clone(&self);
+            async move { hub.run_errand(errand).await }
+        });
+        tokio::join!(self.deliver_all(deliveries, errands_in), running);
+    }
+
+    async fn run_errand(&self, errand: Errand) {
+        match errand {
+            Errand::Follow(account, log) => self.follow_new(account, log).await,
+            Errand::End(account, reason) => self.end_sessions(account, &reason).await,
+        }
+    }
+
+    async fn deliver_all(
+        &self,
+        mut deliveries: mpsc::Receiver<Delivery>,
+        errands: mpsc::Sender<Errand>,
+    ) {
         let mut rest = time::interval(REST_INTERVAL);
         loop {
             tokio::select! {
                 delivery = deliveries.recv() => match delivery {
-                    Some(delivery) => self.deliver(delivery).await,
+                    Some(delivery) => self.deliver(delivery, &errands),
                     None => return,
                 },
                 _ = rest.tick() => self.forget_rested(),
@@ -32,16 +69,16 @@ impl Hub {
         }
     }
 
-    async fn deliver(&self, delivery: Delivery) {
+    fn deliver(&self, delivery: Delivery, errands: &mpsc::Sender<Errand>) {
         match delivery {
-            Delivery::Hint(_, Hint::Appended(log, entry)) => self.pass_on(log, &entry).await,
+            Delivery::Hint(_, Hint::Appended(log, entry)) => self.pass_on(log, &entry, errands),
             Delivery::Hint(Topic::Log(log), Hint::Presence { account, online }) => {
                 let presence = pb::Presence { account: account.0, online };
                 let frame = event(pb::event::Kind::Presence(presence));
                 self.send(log, Some(account), &frame);
             }
             Delivery::Hint(_, Hint::SessionsEnded { account, reason }) => {
-                self.end_sessions(account, &reason).await;
+                self.leave_to(errands, Errand::End(account, reason));
             }
             Delivery::Hint(Topic::Account(_), Hint::Presence { .. }) => {}
             // Hints were lost: every session compares its logs with the store (invariant 4). One of
@@ -50,12 +87,19 @@ impl Hub {
         }
     }
 
-    async fn pass_on(&self, log: LogId, entry: &Entry) {
+    fn leave_to(&self, errands: &mpsc::Sender<Errand>, errand: Errand) {
+        if errands.try_send(errand).is_err() {
+            self.suspect();
+        }
+    }
+
+    fn pass_on(&self, log: LogId, entry: &Entry, errands: &mpsc::Sender<Errand>) {
         let appended = pb::Appended { log: log_number(log), entry: Some(entry.clone().into()) };
         self.send(log, None, &event(pb::event::Kind::Appended(appended)));
         metric::delivered(entry.at, self.clock.now());
         if let (LogId::Personal(account), Some(conversation)) = (log, joined(entry)) {
-            self.follow_new(account, LogId::Conversation(conversation)).await;
+            let log = LogId::Conversation(conversation);
+            self.leave_to(errands, Errand::Follow(account, log));
         }
     }
 
