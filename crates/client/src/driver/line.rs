@@ -29,6 +29,8 @@ const REQUESTS_MAX: usize = APPENDS_IN_FLIGHT_MAX + READS_IN_FLIGHT_MAX + ASKED_
 /// How long a node may take before the gate is asked whether there is another. A node that was
 /// restarted on another port does not answer at all.
 const RETHINK_AFTER: Duration = Duration::from_secs(1);
+/// How long the gate may take to name a node: the one that was named last may well be there.
+const GATE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait for the reason after the session's stream has ended.
 const REASON_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -138,10 +140,15 @@ impl Plan {
             other = self.rethink(&node) => match other? {
                 None => dialing.await,
                 // The first may be slow and not gone: whichever answers first.
-                Some(other) => tokio::select! {
-                    Ok(reached) = &mut dialing => Ok(reached),
-                    dialed = self.dial(other) => dialed,
-                },
+                Some(other) => {
+                    let second = self.dial(other);
+                    tokio::pin!(second);
+                    tokio::select! {
+                        Ok(reached) = &mut dialing => Ok(reached),
+                        Ok(reached) = &mut second => Ok(reached),
+                        else => Err((CloseReason::Lost, "no chat node answers".to_owned())),
+                    }
+                }
             },
         }
     }
@@ -173,7 +180,12 @@ impl Plan {
     /// Asks the gate for a node, rather not `except`. A gate that does not answer is no reason not
     /// to try the last one; a gate that does not know the token is.
     async fn ask(&self, except: Option<&str>) -> Result<Option<ChatNode>, (CloseReason, String)> {
-        match self.gate.chat(&self.token, except).await {
+        let asking = self.gate.chat(&self.token, except);
+        let Ok(named) = tokio::time::timeout(GATE_TIMEOUT, asking).await else {
+            tracing::debug!("the gate does not answer");
+            return Ok(None);
+        };
+        match named {
             Ok(node) => Ok(Some(node)),
             Err(Error::Refused(refusal)) if refusal.code == Code::Unauthorised => {
                 let message = refusal.message;
