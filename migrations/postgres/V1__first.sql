@@ -8,7 +8,8 @@
 -- Many nodes write at the same time, so every transaction locks rows in one order, and no two can
 -- wait for each other: accounts, then logs by (kind, log), then uploads, then blobs by id, then
 -- drafts by (author, id). Rows of `accounts` are locked FOR NO KEY UPDATE, which foreign keys to
--- them do not wait for.
+-- them do not wait for. Tokens come after accounts; whoever changes those of many accounts passes
+-- over what others have locked (SKIP LOCKED), and thus waits for nobody.
 
 -- Which store this is: an id drawn when it is made, so that clients notice that they talk to another
 -- one at the same address.

@@ -98,6 +98,9 @@ pub enum ConnectError {
     Migration(String),
 }
 
+/// How long the server may take to answer an operator's question about all that is stored.
+const REPORT_MAX: Duration = Duration::from_secs(120);
+
 /// A store in PostgreSQL.
 pub struct Postgres {
     pools: Pools,
@@ -183,6 +186,31 @@ impl Postgres {
         R: Future<Output = Result<T, Fault>>,
     {
         self.run(doing, Frame::Statement, work).await
+    }
+
+    /// Runs `work`, which reads whole tables for an operator and may take [`REPORT_MAX`]. It is tried
+    /// once.
+    async fn report<T, F, R>(&self, doing: &'static str, work: F) -> Result<T, StoreError>
+    where
+        F: Fn(Arc<Db>) -> R,
+        R: Future<Output = Result<T, Fault>>,
+    {
+        let span = tracing::info_span!("store", store.operation = doing);
+        let at_length = |db: Arc<Db>| {
+            let done = work(Arc::clone(&db));
+            async move {
+                let millis = REPORT_MAX.as_millis();
+                let sql = format!("SET LOCAL statement_timeout = {millis}");
+                db.client().batch_execute(&sql).await?;
+                done.await
+            }
+        };
+        let mut uncertain = None;
+        let tried = try_once(&self.pools.general, Frame::Transaction, &at_length, &mut uncertain);
+        // A server that answers at all says what is wrong.
+        let result = timeout(REPORT_MAX + self.limits.try_timeout, tried.instrument(span)).await;
+        let result = result.unwrap_or_else(|_| Err(Fault::timed_out()));
+        result.map_err(|fault| fault.while_doing(doing))
     }
 
     async fn run<T, F, R>(

@@ -117,7 +117,7 @@ impl Blobs for Postgres {
     }
 
     async fn storage_use(&self) -> Result<StorageUse, StoreError> {
-        self.read("add up what is stored", |db| async move {
+        self.report("add up what is stored", |db| async move {
             let sql = "SELECT \
                        (SELECT count(*) FROM blobs), \
                        (SELECT coalesce(sum(size), 0)::bigint FROM blobs), \

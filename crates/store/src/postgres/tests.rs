@@ -1,6 +1,7 @@
 //! The contract, and what only a database that many nodes share has to show.
 
 mod nodes;
+mod order;
 mod outage;
 mod schema;
 mod secure;

@@ -1,5 +1,7 @@
 //! Tokens in PostgreSQL.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use skein_core::{
     account::{Identity, SessionPolicy},
@@ -22,6 +24,9 @@ use crate::{
     StoreError,
     token::{Issued, LoginRecord, NewToken, TokenHash, Tokens, account_disabled},
 };
+
+/// Tokens that one transaction purges.
+const PURGE_ROWS_MAX: i64 = 1000;
 
 #[async_trait]
 impl Tokens for Postgres {
@@ -87,12 +92,23 @@ impl Tokens for Postgres {
     }
 
     async fn purge_tokens(&self, now: Timestamp) -> Result<u64, StoreError> {
-        self.write("purge tokens", |db| async move {
-            let purged =
-                db.execute("DELETE FROM tokens WHERE expires_ms <= $1", &[&int(now.0)?]).await?;
-            not_undone(&db, purged)
-        })
-        .await
+        let mut all = 0;
+        loop {
+            // A token that someone else has locked is left for the next purge, so that this one never
+            // waits while it holds others. The array keeps the inner query from being run twice.
+            let purge = |db: Arc<Db>| async move {
+                let sql = "DELETE FROM tokens WHERE hash = ANY (ARRAY( \
+                           SELECT hash FROM tokens WHERE expires_ms <= $1 \
+                           ORDER BY expires_ms LIMIT $2 FOR UPDATE SKIP LOCKED))";
+                let purged = db.execute(sql, &[&int(now.0)?, &PURGE_ROWS_MAX]).await?;
+                not_undone(&db, purged)
+            };
+            let purged = self.write("purge tokens", purge).await?;
+            all += purged;
+            if purged < PURGE_ROWS_MAX.unsigned_abs() {
+                return Ok(all);
+            }
+        }
     }
 }
 

@@ -192,13 +192,17 @@ fn in_savepoint<T>(
 ) -> Result<Result<T, Fault>, Broken> {
     execute(connection, "SAVEPOINT job")?;
     let result = work(connection);
-    if connection.is_autocommit() {
-        // After an error such as a full disk SQLite may roll everything back by itself.
-        return Err(match result {
-            Err(Fault::Database(error)) => Broken::from(error),
-            _ => Broken::because("its transaction has ended early"),
-        });
-    }
+    let result = match result {
+        // The others of the batch are not done either: what comes behind a job that will be tried
+        // again must not overtake it.
+        Err(Fault::Database(error)) if Obstacle::of(&error).is_some() => return Err(error.into()),
+        // After an error SQLite may roll everything back by itself.
+        Err(Fault::Database(error)) if connection.is_autocommit() => return Err(error.into()),
+        _ if connection.is_autocommit() => {
+            return Err(Broken::because("its transaction has ended early"));
+        }
+        result => result,
+    };
     if result.is_err() {
         execute(connection, "ROLLBACK TO job")?;
     }
@@ -219,7 +223,7 @@ fn write_until_closed(connection: &Connection, mut queue: mpsc::Receiver<Message
                 Message::Close => queue.close(),
             }
         }
-        write_batch(connection, &mut jobs, &mut obstacle);
+        write_batch(connection, &mut jobs, &mut queue, &mut obstacle);
     }
     if let Err(error) = checkpoint(connection) {
         tracing::warn!(error.cause = %error, "the write-ahead log stays for the next start");
@@ -229,6 +233,7 @@ fn write_until_closed(connection: &Connection, mut queue: mpsc::Receiver<Message
 fn write_batch(
     connection: &Connection,
     jobs: &mut Vec<Box<dyn Job>>,
+    queue: &mut mpsc::Receiver<Message>,
     obstacle: &mut Option<Obstacle>,
 ) {
     if jobs.is_empty() {
@@ -237,8 +242,23 @@ fn write_batch(
     metric::batch(jobs.len());
     let failure = commit_all(connection, jobs).err();
     tell(failure.as_ref(), jobs.len(), obstacle);
+    if failure.as_ref().is_some_and(|broken| broken.obstacle.is_some()) {
+        take_queued(queue, jobs);
+    }
     for job in jobs.drain(..) {
         job.answer(failure.as_ref());
+    }
+}
+
+/// Adds what is in the queue at this moment to a batch that an obstacle was in the way of. Callers
+/// will try its jobs again, and what they submitted behind them must not overtake them.
+fn take_queued(queue: &mut mpsc::Receiver<Message>, jobs: &mut Vec<Box<dyn Job>>) {
+    for _ in 0..queue.len() {
+        match queue.try_recv() {
+            Ok(Message::Job(job)) => jobs.push(job),
+            Ok(Message::Close) => queue.close(),
+            Err(_) => return,
+        }
     }
 }
 
@@ -304,6 +324,12 @@ fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        future::poll_fn,
+        pin::{Pin, pin},
+        task::Poll,
+    };
+
     use super::*;
 
     #[tokio::test]
@@ -318,6 +344,51 @@ mod tests {
                 Ok(db.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0))?)
             };
             assert_eq!(writer.submit("test", work).await.unwrap(), rows + 1);
+        }
+    }
+
+    /// Calls without waiting for the answer, while the thread is busy.
+    async fn begun<T>(mut call: Pin<&mut impl Future<Output = T>>) {
+        poll_fn(|context| {
+            assert!(call.as_mut().poll(context).is_pending(), "the thread is busy");
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    fn insert(bytes: i64) -> impl FnOnce(&Connection) -> Result<(), Fault> + Send + 'static {
+        move |db| Ok(db.execute("INSERT INTO t VALUES (zeroblob(?1))", [bytes]).map(drop)?)
+    }
+
+    /// The small one is in the batch of the large one, or in the queue behind that batch.
+    #[tokio::test]
+    async fn nothing_overtakes_a_job_that_found_no_room() {
+        const LARGE: i64 = 1 << 20;
+        let connection = Connection::open_in_memory().unwrap();
+        let small = "CREATE TABLE t (n BLOB); PRAGMA max_page_count = 8";
+        connection.execute_batch(small).unwrap();
+        let writer = Writer::start(connection).unwrap();
+        for is_alone in [true, false] {
+            let (started, has_started) = oneshot::channel();
+            let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+            let mut busy = pin!(writer.submit("wait", move |db: &Connection| {
+                started.send(()).unwrap();
+                may_go_on.recv().unwrap();
+                insert(if is_alone { LARGE } else { 10 })(db)
+            }));
+            begun(busy.as_mut()).await;
+            has_started.await.unwrap();
+            let bytes = if is_alone { 10 } else { LARGE };
+            let mut second = pin!(writer.submit("write", insert(bytes)));
+            begun(second.as_mut()).await;
+            let mut third = pin!(writer.submit("write", insert(10)));
+            begun(third.as_mut()).await;
+            go_on.send(()).unwrap();
+            assert_eq!(busy.await.is_err(), is_alone);
+            for refused in [second.await, third.await] {
+                assert!(matches!(refused, Err(StoreError::Unavailable { .. })), "{refused:?}");
+            }
+            writer.submit("write", insert(10)).await.unwrap();
         }
     }
 }

@@ -42,7 +42,8 @@ pub(super) const DOING: &str = "append to a log";
 const BATCH_JOBS_MAX: usize = 512;
 /// Appends on their way to the task that gathers; a further one waits outside.
 const QUEUE_JOBS_MAX: usize = 1024;
-/// Appends that the task holds; until there is room again, the queue fills up.
+/// Appends that the task holds; until there is room again, the queue fills up. What is taken from it
+/// to be given up comes on top for that moment.
 const WAITING_JOBS_MAX: usize = 2048;
 /// Batches that are not done, those included that only look for locks.
 const BATCHES_MAX: usize = 32;
@@ -71,19 +72,15 @@ impl Job {
         self.answer.send(result.map_err(|fault| fault.while_doing(DOING))).ok();
     }
 
+    /// Tells the caller to try again: this, or what comes before it, could not be appended.
+    pub(super) fn give_up(self) {
+        self.answer(Err(Fault::Broken(Broken::Busy("the conversation cannot be appended to"))));
+    }
+
     /// Whether the caller has been told meanwhile that it took too long.
     pub(super) fn is_late(&self) -> bool {
         self.begun.elapsed() >= CALL_MAX
     }
-}
-
-/// How a batch ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// Every job has its own answer.
-    Done,
-    /// The database is away.
-    Away,
 }
 
 /// The right to commit a batch. Only those that make no progress give it back before they are done.
@@ -176,7 +173,7 @@ struct Gatherer {
     waiting: VecDeque<Job>,
     /// Conversations of the batches that are under way.
     busy: HashSet<ConversationId>,
-    batches: JoinSet<Outcome>,
+    batches: JoinSet<HashSet<ConversationId>>,
     /// Which conversations each batch has.
     held: HashMap<Id, Vec<ConversationId>>,
 }
@@ -192,7 +189,7 @@ impl Gatherer {
                     open = count > 0;
                     self.waiting.extend(arrived);
                 }
-                Some(ended) = self.batches.join_next_with_id() => self.end(ended),
+                Some(ended) = self.batches.join_next_with_id() => self.end(ended, &mut jobs),
                 () = self.freed.notified() => {}
             }
             while self.begin() {}
@@ -232,37 +229,39 @@ impl Gatherer {
         true
     }
 
-    fn end(&mut self, ended: Result<(Id, Outcome), JoinError>) {
-        let (id, outcome) = match ended {
-            Ok(ended) => ended,
+    fn end(
+        &mut self,
+        ended: Result<(Id, HashSet<ConversationId>), JoinError>,
+        jobs: &mut mpsc::Receiver<Job>,
+    ) {
+        let (id, given_up) = match ended {
+            Ok((id, given_up)) => (id, Some(given_up)),
             Err(error) => {
                 // Its callers hear so, as their answers are gone with it.
                 tracing::error!(error.cause = %error, "a batch of appends has panicked");
-                (error.id(), Outcome::Done)
+                (error.id(), None)
             }
         };
-        let conversations = self.held.remove(&id).unwrap_or_default();
-        for conversation in &conversations {
+        let held = self.held.remove(&id).unwrap_or_default();
+        for conversation in &held {
             self.busy.remove(conversation);
         }
-        if outcome == Outcome::Away {
-            self.give_up(&conversations);
-        }
+        self.give_up(&given_up.unwrap_or_else(|| held.into_iter().collect()), jobs);
     }
 
     /// Answers what waits behind appends that were given up. Otherwise a later message of an author
     /// could get into the log before an earlier one that is being tried again.
-    fn give_up(&mut self, conversations: &[ConversationId]) {
-        let conversations: HashSet<_> = conversations.iter().copied().collect();
-        let mut kept = VecDeque::with_capacity(self.waiting.len());
-        for job in self.waiting.drain(..) {
-            if conversations.contains(&job.draft.conversation) {
-                let cause = "an append before this one found the database away";
-                job.answer(Err(Fault::Broken(Broken::Busy(cause))));
-            } else {
-                kept.push_back(job);
-            }
+    fn give_up(&mut self, conversations: &HashSet<ConversationId>, jobs: &mut mpsc::Receiver<Job>) {
+        if conversations.is_empty() {
+            return;
         }
-        self.waiting = kept;
+        // What is in the queue may have been submitted before its caller heard of the refusal.
+        for _ in 0..jobs.len() {
+            self.waiting.extend(jobs.try_recv());
+        }
+        let (behind, kept): (Vec<_>, _) =
+            self.waiting.drain(..).partition(|job| conversations.contains(&job.draft.conversation));
+        self.waiting = kept.into();
+        behind.into_iter().for_each(Job::give_up);
     }
 }

@@ -9,7 +9,7 @@ mod facts;
 mod plan;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -18,17 +18,17 @@ use tokio::time::{sleep, timeout};
 use tracing::{Instrument, Span};
 
 use self::{facts::Facts, plan::Plan};
-use super::appender::{Job, Outcome, Slot};
+use super::appender::{Job, Slot};
 use crate::{
     log::Appended,
     postgres::{
         db::Db,
-        fault::{Broken, Fault, Remedy},
+        fault::{Fault, Remedy},
         pool,
         tries::Tries,
     },
 };
-use skein_core::refusal::Refusal;
+use skein_core::{id::ConversationId, refusal::Refusal};
 
 /// Tries of a batch before it is divided.
 const WHOLE_TRIES_MAX: u32 = 3;
@@ -53,21 +53,29 @@ enum Tried {
     Done,
     Again(Part, Duration),
     Divided(Vec<Part>),
-    Away,
+    /// The only job of the part got an error.
+    Failed(ConversationId),
+    /// There is no use in trying anything of the batch.
+    Away(Part),
 }
 
 /// Appends the jobs and answers them. Gives `slot` back as soon as all that is left to do is to look
 /// for locks.
+///
+/// A job whose author may try it again takes along what follows in its conversation: otherwise a
+/// later message of an author would get into the log before an earlier one. The answer says in which
+/// conversations that was so, because more of them may wait elsewhere.
 pub(super) async fn commit(
     pool: Pool,
     jobs: Vec<Job>,
     try_timeout: Duration,
     slot: Slot,
-) -> Outcome {
+) -> HashSet<ConversationId> {
+    let mut given_up = HashSet::new();
     let mut slot = Some(slot);
     let mut parts = VecDeque::from([Part::new(jobs, true, false)]);
     while let Some(mut part) = parts.pop_front() {
-        part.forget_late();
+        part.forget_hopeless(&mut given_up);
         if part.jobs.is_empty() {
             continue;
         }
@@ -90,14 +98,20 @@ pub(super) async fn commit(
                     parts.push_front(part);
                 }
             }
-            Tried::Away => {
-                give_up(parts.into_iter().flat_map(|part| part.jobs));
-                return Outcome::Away;
+            Tried::Failed(conversation) => {
+                given_up.insert(conversation);
+            }
+            Tried::Away(part) => {
+                parts.push_front(part);
+                for job in parts.drain(..).flat_map(|part| part.jobs) {
+                    given_up.insert(job.draft.conversation);
+                    job.give_up();
+                }
             }
         }
     }
     drop(slot);
-    Outcome::Done
+    given_up
 }
 
 impl Part {
@@ -118,13 +132,15 @@ impl Part {
         span
     }
 
-    /// Drops the jobs whose callers have been told that the database is away. Their answer has
-    /// nowhere to go, and a client would not expect its message any more.
-    fn forget_late(&mut self) {
-        let (late, jobs): (Vec<_>, _) =
-            std::mem::take(&mut self.jobs).into_iter().partition(Job::is_late);
-        self.jobs = jobs;
-        give_up(late);
+    /// Drops the jobs whose callers have been told that the database is away: their answer has
+    /// nowhere to go, and a client would not expect its message any more. With them, what shares a
+    /// conversation with one that was given up.
+    fn forget_hopeless(&mut self, given_up: &mut HashSet<ConversationId>) {
+        let late = self.jobs.iter().filter(|job| job.is_late());
+        given_up.extend(late.map(|job| job.draft.conversation));
+        for job in self.jobs.extract_if(.., |job| given_up.contains(&job.draft.conversation)) {
+            job.give_up();
+        }
     }
 
     async fn try_once(mut self, pool: &Pool, try_timeout: Duration) -> Tried {
@@ -162,18 +178,17 @@ impl Part {
             }
             (Remedy::Wait | Remedy::Leave, _) => {
                 tracing::warn!(error.cause = %fault, "a batch of appends is given up");
-                give_up(self.jobs);
-                Tried::Away
+                Tried::Away(self)
             }
             (Remedy::Again | Remedy::None, _) if self.jobs.len() > 1 => {
                 tracing::warn!(error.cause = %fault, "appends of a batch are made one by one");
                 Tried::Divided(self.one_by_one())
             }
             (Remedy::Again | Remedy::None, _) => {
-                if let Some(job) = self.jobs.pop() {
-                    job.answer(Err(fault));
-                }
-                Tried::Done
+                let Some(job) = self.jobs.pop() else { return Tried::Done };
+                let conversation = job.draft.conversation;
+                job.answer(Err(fault));
+                Tried::Failed(conversation)
             }
         }
     }
@@ -195,12 +210,6 @@ impl Part {
         let last = self.jobs.len() - 1;
         let single = |(place, job)| Self::new(vec![job], self.waits, place != last);
         self.jobs.into_iter().enumerate().map(single).collect()
-    }
-}
-
-fn give_up(jobs: impl IntoIterator<Item = Job>) {
-    for job in jobs {
-        job.answer(Err(Fault::Broken(Broken::Busy("the database is away"))));
     }
 }
 
@@ -229,7 +238,12 @@ async fn append(
         jobs[*place].uncertain = true;
     }
     let written = plan.write(&db).await;
-    if written.as_ref().map_or_else(Fault::is_answer, |()| true) {
+    let is_over = match &written {
+        Ok(()) => true,
+        // To prepare a statement takes locks as well: then `COMMIT` was not sent.
+        Err(fault) => fault.is_answer() && db.command("ROLLBACK").await.is_ok(),
+    };
+    if is_over {
         db.release();
     }
     written.map(|()| plan.answers)

@@ -112,23 +112,22 @@ impl Plan {
             db.prepare(COUNT_REFS).await?;
         }
         let client = db.client();
-        let (set, entries, drafts, refs, committed) = tokio::join!(
-                    biased;
-                    async { client.execute(&set_heads, &[&kinds, &logs, &heads]).await },
-                    async {
-        let columns: Params<'_> = &[&log, &seq, &ids, &author, &at, &bodies];
-        client.execute(&insert_entries, columns).await
-        },
-                    async {
-                        let Drafts { authors, ids, digests, logs, seqs } = &drafts;
-                        client.execute(&insert_drafts, &[authors, ids, digests, logs, seqs]).await
-                    },
-                    refs.write(db),
-                    client.batch_execute("COMMIT"),
-                );
-        drafts?;
+        let head_columns: Params<'_> = &[&kinds, &logs, &heads];
+        let set = client.execute(&set_heads, head_columns);
+        let entry_columns: Params<'_> = &[&log, &seq, &ids, &author, &at, &bodies];
+        let entries = client.execute(&insert_entries, entry_columns);
+        let Drafts { authors, ids, digests, logs, seqs } = &drafts;
+        let draft_columns: Params<'_> = &[authors, ids, digests, logs, seqs];
+        let drafts = client.execute(&insert_drafts, draft_columns);
+        let refs = refs.write(db);
+        let commit = client.batch_execute("COMMIT");
+        let (set, entries, drafts, refs, committed) =
+            tokio::join!(biased; set, entries, drafts, refs, commit);
+        // In the order in which they were sent: the first error is the cause, and what was sent
+        // after it only says that the transaction has failed already.
         set?;
         entries?;
+        drafts?;
         refs?;
         Ok(committed?)
     }
