@@ -32,6 +32,10 @@ struct Record {
     /// between taking the lease, which draws it, and renewing it for the first time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     term: Option<u64>,
+    /// The term that this one followed, which its node had lost. Only until the node reports under
+    /// the new one: it may never have heard of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    follows: Option<u64>,
 }
 
 /// A node as its lease tells.
@@ -39,10 +43,11 @@ struct Record {
 pub(crate) struct Known {
     pub(crate) report: NodeReport,
     pub(crate) term: Option<Term>,
+    pub(crate) follows: Option<Term>,
 }
 
 /// The stored form of a report.
-pub(crate) fn encode(report: &NodeReport, term: Option<Term>) -> Vec<u8> {
+pub(crate) fn encode(report: &NodeReport, term: Option<Term>, follows: Option<Term>) -> Vec<u8> {
     let (server_name, fingerprints) = match &report.node.trust {
         Trust::Authority { server_name } => (Some(server_name.clone()), Vec::new()),
         Trust::Fingerprints(all) => (None, all.iter().map(|one| HEXLOWER.encode(one)).collect()),
@@ -59,6 +64,7 @@ pub(crate) fn encode(report: &NodeReport, term: Option<Term>) -> Vec<u8> {
         memory_bytes: report.memory_bytes,
         cpu_permille: report.cpu_permille,
         term: term.map(|term| term.0),
+        follows: follows.map(|term| term.0),
     };
     serde_json::to_vec(&record).expect("strings, numbers and booleans are always JSON")
 }
@@ -83,7 +89,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Known> {
         memory_bytes: record.memory_bytes,
         cpu_permille: record.cpu_permille,
     };
-    Some(Known { report, term: record.term.map(Term) })
+    let (term, follows) = (record.term.map(Term), record.follows.map(Term));
+    Some(Known { report, term, follows })
 }
 
 fn fingerprint(text: &str) -> Option<[u8; 32]> {
@@ -111,10 +118,12 @@ mod tests {
             Trust::Authority { server_name: "chat.example.org".into() },
             Trust::Fingerprints(vec![[1; 32], [0xfe; 32]]),
         ] {
-            for term in [None, Some(Term(8))] {
+            for (term, follows) in
+                [(None, None), (Some(Term(8)), None), (Some(Term(8)), Some(Term(5)))]
+            {
                 let report = report(trust.clone());
-                let encoded = encode(&report, term);
-                assert_eq!(decode(&encoded), Some(Known { report, term }));
+                let encoded = encode(&report, term, follows);
+                assert_eq!(decode(&encoded), Some(Known { report, term, follows }));
             }
         }
     }
@@ -127,8 +136,8 @@ mod tests {
             r#""cpu_permille":250,"term":8}"#
         );
         let report = report(Trust::Authority { server_name: "a".into() });
-        let known = Known { report: report.clone(), term: Some(Term(8)) };
-        assert_eq!(encode(&report, Some(Term(8))), stored.as_bytes());
+        let known = Known { report: report.clone(), term: Some(Term(8)), follows: None };
+        assert_eq!(encode(&report, Some(Term(8)), None), stored.as_bytes());
         let newer = stored.replace("true", "true,\"new\":1");
         assert_eq!(decode(newer.as_bytes()), Some(known));
         for unreadable in [&*stored.replace("\"v\":1", "\"v\":2"), "", "{}"] {

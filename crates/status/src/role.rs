@@ -52,7 +52,7 @@ impl Status {
     async fn stay(&self, report: &NodeReport, lost: Option<Term>) -> Result<Term, Refusal> {
         let node = &report.node.name;
         let lease = lease_name(node);
-        let fresh = record::encode(report, None);
+        let fresh = record::encode(report, None, None);
         let mut acquired = self.leases.acquire(&lease, &fresh, LEASE_LIFETIME).await;
         let mut how = if lost.is_some() { "late" } else { "fresh" };
         if let Ok(None) = acquired
@@ -62,10 +62,17 @@ impl Status {
             acquired = self.leases.acquire(&lease, &fresh, LEASE_LIFETIME).await;
             how = "restarted";
         }
-        let Some(epoch) = acquired.map_err(away)? else { return Err(held_by_another(node)) };
-        let term = Term(epoch.0);
+        let term = match (acquired.map_err(away)?, lost) {
+            (Some(epoch), _) => Term(epoch.0),
+            (None, Some(lost)) => {
+                let begun = self.begun_after(report, lost).await?;
+                begun.ok_or_else(|| held_by_another(node))?
+            }
+            (None, None) => return Err(held_by_another(node)),
+        };
+        let epoch = Epoch(term.0);
         // Only now is the term known that whoever comes next finds in the record.
-        let value = record::encode(report, Some(term));
+        let value = record::encode(report, Some(term), lost);
         if !self.leases.renew(&lease, epoch, &value, LEASE_LIFETIME).await.map_err(away)? {
             return Err(held_by_another(node));
         }
@@ -73,6 +80,15 @@ impl Status {
         let address = &report.node.address;
         tracing::info!(node.name = %node, node.address = %address, term = term.0, how, "a node is known");
         Ok(term)
+    }
+
+    /// The stay that this very process has begun after it lost that term, if it never heard of it:
+    /// the answer to an earlier report did not reach it.
+    async fn begun_after(&self, report: &NodeReport, lost: Term) -> Result<Option<Term>, Refusal> {
+        let holder = self.known(&report.node.name).await?;
+        Ok(holder
+            .filter(|it| it.follows == Some(lost) && it.report.node.address == report.node.address)
+            .and_then(|it| it.term))
     }
 
     /// Releases the lease of an earlier process of the same node. Whether it did.
@@ -120,7 +136,7 @@ impl Directory for Status {
         let node = &report.node.name;
         check_name(node)?;
         if let Some(term) = term {
-            let (lease, value) = (lease_name(node), record::encode(&report, Some(term)));
+            let (lease, value) = (lease_name(node), record::encode(&report, Some(term), None));
             let renewed = self.leases.renew(&lease, Epoch(term.0), &value, LEASE_LIFETIME).await;
             if renewed.map_err(away)? {
                 return Ok(Reported { term, drain: self.order(node, term).await? });
@@ -130,9 +146,9 @@ impl Directory for Status {
         }
         let stay = self.stay(&report, term).await?;
         // An order that the node has not heard of before it was late holds.
-        let drain = match term {
-            Some(lost) => self.order(node, lost).await?,
-            None => None,
+        let drain = match (self.order(node, stay).await?, term) {
+            (None, Some(lost)) => self.order(node, lost).await?,
+            (drain, _) => drain,
         };
         Ok(Reported { term: stay, drain })
     }
@@ -151,7 +167,7 @@ impl Directory for Status {
         let orders: HashSet<_> = orders.into_iter().map(|lease| lease.name).collect();
         let mut nodes = Vec::with_capacity(held.len());
         for lease in held {
-            let Some(Known { mut report, term }) = record::decode(&lease.value) else {
+            let Some(Known { mut report, term, .. }) = record::decode(&lease.value) else {
                 tracing::warn!(lease.name = %lease.name, "a node's lease cannot be read");
                 continue;
             };

@@ -115,6 +115,20 @@ async fn a_node_that_was_killed_has_its_name_back_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_late_node_that_got_no_answer_is_told_again() {
+    let (status, other) = two();
+    let lost = first(&status, "a", 0).await;
+    time::advance(LEASE_LIFETIME).await;
+    let unheard = status.report(report("a", 0), Some(lost)).await.expect("late is no harm").term;
+    other.drain("a", Duration::from_secs(5)).await.expect("it is there");
+    let told = other.report(report("a", 1), Some(lost)).await;
+    assert_eq!(told, Ok(Reported { term: unheard, drain: Some(Duration::from_secs(5)) }));
+    status.report(report("a", 2), Some(unheard)).await.expect("it is known");
+    let former = status.report(report("a", 2), Some(lost)).await.expect_err("it was heard");
+    assert_eq!(former.code, Code::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_name_has_one_node_at_a_time() {
     let (status, other) = two();
     let term = first(&status, "a", 0).await;
