@@ -47,6 +47,9 @@ pub struct Config {
     pub prefix: String,
     /// A file of certificates in PEM that are trusted in place of the system's, for `rediss`.
     pub tls_ca: Option<PathBuf>,
+    /// Whether a server that is not on this machine may be talked to without TLS. Passwords and
+    /// codes then cross the network in the clear.
+    pub allow_plain: bool,
 }
 
 /// The bus cannot be used.
@@ -117,7 +120,12 @@ impl Redis {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { url: "redis://127.0.0.1:6379".into(), prefix: "skein:".into(), tls_ca: None }
+        Self {
+            url: "redis://127.0.0.1:6379".into(),
+            prefix: "skein:".into(),
+            tls_ca: None,
+            allow_plain: false,
+        }
     }
 }
 
@@ -127,6 +135,7 @@ impl fmt::Debug for Config {
             .field("url", &address::without_secrets(&self.url))
             .field("prefix", &self.prefix)
             .field("tls_ca", &self.tls_ca)
+            .field("allow_plain", &self.allow_plain)
             .finish()
     }
 }

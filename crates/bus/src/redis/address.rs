@@ -35,6 +35,14 @@ impl Recipe {
         let url = Url::parse(&config.url)?;
         // The library would read the system's certificates even if others are named.
         let mut parsed = Config::from_url(&url.without_tls).map_err(|_| Url::unexpected())?;
+        let here = parsed.server.hosts().iter().all(|server| is_loopback(&server.host));
+        if !url.tls && !here && !config.allow_plain {
+            return Err(ConnectError::Config(
+                "`url` names a server on another machine without TLS: use rediss:// or \
+                 rediss-cluster://, or set `allow_plain = true` if the network is private"
+                    .into(),
+            ));
+        }
         parsed.version = RespVersion::RESP3;
         parsed.fail_fast = true;
         if url.tls {
@@ -61,6 +69,12 @@ impl Recipe {
         let (config, connection) = (self.config.clone(), self.connection.clone());
         Client::new(config, Some(self.performance.clone()), Some(connection), None)
     }
+}
+
+/// Whether the name can only stand for this machine.
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// The URL, less the letter that asks for TLS.
@@ -131,7 +145,8 @@ mod tests {
     use super::*;
 
     fn recipe(url: &str) -> Result<Recipe, ConnectError> {
-        Recipe::new(&super::super::Config { url: url.into(), ..Default::default() })
+        let allow_plain = true;
+        Recipe::new(&super::super::Config { url: url.into(), allow_plain, ..Default::default() })
     }
 
     #[test]
@@ -141,6 +156,22 @@ mod tests {
         assert!(recipe.config.server.is_clustered());
         assert_eq!(recipe.config.server.hosts().len(), 3);
         assert_eq!(recipe.config.password.as_deref(), Some("pass@word"));
+    }
+
+    #[test]
+    fn plain_text_stays_on_this_machine_unless_it_is_allowed() {
+        for (url, good) in [
+            ("redis://localhost", true),
+            ("redis://127.0.0.1:1", true),
+            ("redis://host", false),
+            ("redis-cluster://127.0.0.1:1?node=10.0.0.1:2", false),
+            ("rediss://host", true),
+        ] {
+            let config = super::super::Config { url: url.into(), ..Default::default() };
+            let tried = Recipe::new(&config).err().map(|error| error.to_string());
+            assert_eq!(tried.is_none(), good, "{url}");
+            assert!(tried.is_none_or(|error| error.contains("allow_plain")), "{url}");
+        }
     }
 
     #[test]

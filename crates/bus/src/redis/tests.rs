@@ -44,7 +44,7 @@ fn prefix() -> String {
 }
 
 fn config(server: &Server) -> Config {
-    Config { url: server.url(), prefix: prefix(), tls_ca: None }
+    Config { url: server.url(), prefix: prefix(), tls_ca: None, allow_plain: false }
 }
 
 async fn empty() -> Stage {

@@ -53,6 +53,7 @@ async fn only_a_server_that_is_vouched_for_is_spoken_to() {
         url: format!("rediss://127.0.0.1:{port}"),
         prefix: prefix(),
         tls_ca: Some(folder.path().join(ca)),
+        allow_plain: false,
     };
     let bus = Redis::connect(&config("redis-ca.pem")).await.unwrap();
     bus.put("key", b"value", Duration::from_secs(60)).await.unwrap();
