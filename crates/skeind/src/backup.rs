@@ -35,6 +35,8 @@ use crate::{
 const NOTE: &str = "backup.json";
 /// The copy of the store.
 const STORE: &str = "skein.db";
+/// A store that is being restored, as long as it is not whole.
+const STORE_PART: &str = "skein.db.part";
 /// The files.
 const BLOBS: &str = "blobs";
 /// The layout that this version writes and reads.
@@ -151,17 +153,21 @@ pub(crate) async fn restore(from: &Path, data: &Path) -> Result<Backup, BackupEr
         let into = folder.blobs();
         copied = blocking(data, move || tree::copy(&blobs, &into)).await?;
     }
-    // Last, and under its name only once it is whole.
-    let (of, path) = (from.join(STORE), folder.store());
+    // Last, and under its name only once it is whole and has begun anew: whatever ends this before
+    // leaves no store that a server would start on.
+    let (of, part) = (from.join(STORE), data.join(STORE_PART));
     blocking(data, {
-        let path = path.clone();
-        move || tree::write_copy(&of, &path)
+        let part = part.clone();
+        move || tree::write_copy(&of, &part)
     })
     .await?;
-    let store = Sqlite::open(&path)?;
+    let store = Sqlite::open(&part)?;
     let renewed = begin_anew(&store).await;
     store.close().await;
+    drop(store);
     renewed?;
+    let path = folder.store();
+    blocking(data, move || tree::put_in_place(&part, &path)).await?;
     Ok(Backup {
         folder: data.to_owned(),
         blobs: copied.blobs.len() as u64,

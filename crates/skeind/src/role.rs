@@ -43,6 +43,8 @@ const BUS: (&str, &str) =
     ("`[bus] url` (Redis)", "because what is kept in one process does not reach the others");
 const BLOBS: (&str, &str) =
     ("`[blobs]` (S3)", "because other processes would not find files in a folder of its own");
+const SMTP: (&str, &str) =
+    ("`[verify.smtp]`", "because nobody reads the mails in a folder of its own");
 const LISTEN: (&str, &str) = ("`[rpc] listen` with its certificates", "where other roles call it");
 const CALLS_VERIFY: (&str, &str) = ("`[rpc] verify`", "the addresses of the verify processes");
 const CALLS_STATUS: (&str, &str) = ("`[rpc] status`", "the addresses of the status processes");
@@ -109,6 +111,7 @@ impl Role {
             (self.uses_store(), config.store.is_some(), STORE),
             (self.uses_bus(), config.bus.is_some(), BUS),
             (self == Self::Resource, config.blobs.is_some(), BLOBS),
+            (self == Self::Verify, config.verify.smtp.is_some(), SMTP),
             (self.is_called(), rpc.is_some_and(|rpc| rpc.listen.is_some()), LISTEN),
             (self == Self::Gate, calls(|rpc| &rpc.verify), CALLS_VERIFY),
             (matches!(self, Self::Gate | Self::Chat), calls(|rpc| &rpc.status), CALLS_STATUS),
@@ -140,6 +143,9 @@ mod tests {
         access_key = "a"
         secret_key = "b"
         allow_http = true
+        [verify.smtp]
+        host = "localhost"
+        from = "skein@example.org"
         [rpc]
         listen = "127.0.0.1:0"
         ca = "ca.pem"
@@ -167,6 +173,7 @@ mod tests {
             (Role::Status, "bus", "[bus] url"),
             (Role::Resource, "blobs", "[blobs]"),
             (Role::Verify, "rpc", "[rpc] listen"),
+            (Role::Verify, "smtp", "[verify.smtp]"),
             (Role::Gate, "rpc", "[rpc] verify"),
             (Role::Chat, "rpc", "[rpc] status"),
         ] {
@@ -175,6 +182,7 @@ mod tests {
                 "store" => config.store = None,
                 "bus" => config.bus = None,
                 "blobs" => config.blobs = None,
+                "smtp" => config.verify.smtp = None,
                 _ => config.rpc = None,
             }
             let error = role.check(&config).expect_err(lacking).to_string();

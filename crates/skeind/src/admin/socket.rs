@@ -19,6 +19,11 @@ const ORDER_BYTES_MAX: u64 = 64 * 1024;
 const ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// How long an order may take to arrive.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the server may take for each of: the connection, an order, an answer. One that hangs
+/// is told of instead of waited for.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it may take to answer that a backup is made: files may have to be copied.
+const BACKUP_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Operators at a time.
 const OPERATORS_MAX: usize = 8;
 /// Pause after the listener has failed, so that it does not fail all the time.
@@ -69,7 +74,7 @@ pub(crate) fn serve(path: &Path, operator: Arc<Operator>, shutdown: &Shutdown) -
 /// # Errors
 /// If it does not answer.
 pub(crate) async fn ask(path: &Path, order: &Order) -> io::Result<Option<Answer>> {
-    let mut stream = match UnixStream::connect(path).await {
+    let mut stream = match in_time(SERVER_TIMEOUT, UnixStream::connect(path)).await {
         Ok(stream) => stream,
         // There is none, or one that a server left behind when it was killed.
         Err(error)
@@ -84,9 +89,23 @@ pub(crate) async fn ask(path: &Path, order: &Order) -> io::Result<Option<Answer>
     };
     let mut line = serde_json::to_vec(order)?;
     line.push(b'\n');
-    stream.write_all(&line).await?;
-    let answer = read_line(stream, ANSWER_BYTES_MAX).await?;
+    in_time(SERVER_TIMEOUT, stream.write_all(&line)).await?;
+    let patience = match order {
+        Order::Backup { .. } => BACKUP_TIMEOUT,
+        _ => SERVER_TIMEOUT,
+    };
+    let answer = in_time(patience, read_line(stream, ANSWER_BYTES_MAX)).await?;
     Ok(Some(serde_json::from_slice(&answer)?))
+}
+
+async fn in_time<T>(
+    patience: Duration,
+    work: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    timeout(patience, work).await.unwrap_or_else(|_| {
+        let words = format!("it has not said a word for {} s", patience.as_secs());
+        Err(io::Error::new(io::ErrorKind::TimedOut, words))
+    })
 }
 
 async fn answer(mut stream: UnixStream, operator: &Operator) -> io::Result<()> {
@@ -113,4 +132,19 @@ async fn read_line(
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_hangs_is_told_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        // The kernel takes the connection, and nobody ever does.
+        let _listener = UnixListener::bind(&path).unwrap();
+        let error = ask(&path, &Order::Storage).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
 }

@@ -75,6 +75,26 @@ pub(super) fn write_copy(from: &Path, to: &Path) -> At<()> {
     to.parent().map_or(Ok(()), sync_folder)
 }
 
+/// Gives a closed store its name. Its write-ahead log must be in it by then.
+pub(super) fn put_in_place(from: &Path, to: &Path) -> At<()> {
+    for beside in ["-wal", "-shm"] {
+        let mut path = from.as_os_str().to_owned();
+        path.push(beside);
+        let path = PathBuf::from(path);
+        match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Ok(found) if beside == "-wal" && found.len() > 0 => {
+                return Err((path, io::Error::other("it was not moved into the store")));
+            }
+            Ok(_) => fs::remove_file(&path).map_err(|error| (path, error))?,
+            Err(error) => return Err((path, error)),
+        }
+    }
+    let placed = File::open(from).and_then(|file| file.sync_all());
+    placed.and_then(|()| fs::rename(from, to)).map_err(|error| (to.to_owned(), error))?;
+    to.parent().map_or(Ok(()), sync_folder)
+}
+
 fn draft(path: &Path) -> PathBuf {
     let mut draft = path.as_os_str().to_owned();
     draft.push(".part");
