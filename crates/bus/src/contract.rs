@@ -57,6 +57,7 @@ macro_rules! run_contract {
         $crate::contract::run_contract! { $empty;
             hints:
                 reach_whoever_watches_the_topic,
+                reach_whoever_watches_many_topics_at_once,
                 come_in_the_order_of_publication,
                 keep_what_they_say,
                 are_missed_when_the_queue_is_full,

@@ -105,22 +105,25 @@ impl Exchange {
         (number, deliveries)
     }
 
-    /// Delivers the topic to the subscriber, if it is still there.
-    pub(crate) fn watch(&self, number: u64, topic: Topic) {
+    /// Delivers the topics to the subscriber, if it is still there.
+    pub(crate) fn watch(&self, number: u64, topics: &[Topic]) {
         self.locked(|state| {
-            if let Some(subscriber) = state.subscribers.get_mut(&number) {
-                subscriber.topics.insert(topic);
-                state.watchers.entry(topic).or_default().insert(number);
+            let Some(subscriber) = state.subscribers.get_mut(&number) else { return };
+            for topic in topics {
+                subscriber.topics.insert(*topic);
+                state.watchers.entry(*topic).or_default().insert(number);
             }
         });
     }
 
-    /// Delivers the topic to the subscriber no more.
-    pub(crate) fn unwatch(&self, number: u64, topic: Topic) {
+    /// Delivers the topics to the subscriber no more.
+    pub(crate) fn unwatch(&self, number: u64, topics: &[Topic]) {
         self.locked(|state| {
-            if let Some(subscriber) = state.subscribers.get_mut(&number) {
-                subscriber.topics.remove(&topic);
-                state.unwatch(number, topic);
+            for topic in topics {
+                if let Some(subscriber) = state.subscribers.get_mut(&number) {
+                    subscriber.topics.remove(topic);
+                    state.unwatch(number, *topic);
+                }
             }
         });
     }
@@ -190,20 +193,20 @@ mod tests {
         let hint = Hint::Presence { account: AccountId(1), online: true };
 
         let (number, deliveries) = exchange.subscribe(1);
-        exchange.watch(number, TOPIC);
+        exchange.watch(number, &[TOPIC]);
         drop(deliveries);
         exchange.publish(TOPIC, &hint);
         assert_eq!(counts(), (0, 0), "noticed when publishing");
-        exchange.watch(number, TOPIC);
+        exchange.watch(number, &[TOPIC]);
         assert_eq!(counts(), (0, 0), "watching again brings nothing back");
 
         let (number, deliveries) = exchange.subscribe(1);
-        exchange.watch(number, TOPIC);
+        exchange.watch(number, &[TOPIC]);
         drop(deliveries);
         let (staying, _deliveries) = exchange.subscribe(1);
         assert_eq!(counts(), (1, 0), "noticed when subscribing");
-        exchange.watch(staying, TOPIC);
-        exchange.unwatch(staying, TOPIC);
+        exchange.watch(staying, &[TOPIC]);
+        exchange.unwatch(staying, &[TOPIC]);
         assert_eq!(counts(), (1, 0));
     }
 
@@ -211,7 +214,7 @@ mod tests {
     fn a_notice_takes_no_place_of_another() {
         let exchange = Exchange::default();
         let (number, mut deliveries) = exchange.subscribe(1);
-        exchange.watch(number, TOPIC);
+        exchange.watch(number, &[TOPIC]);
         let hint = Hint::Presence { account: AccountId(1), online: true };
         exchange.missed_by_all();
         exchange.missed(TOPIC);

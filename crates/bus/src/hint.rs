@@ -84,9 +84,10 @@ pub struct Subscription {
 /// The topics of one subscriber. Watching is idempotent: the caller counts its sessions.
 #[async_trait]
 pub trait Topics: Send + Sync {
-    /// From when this returns, hints on the topic are delivered.
-    async fn watch(&self, topic: Topic);
+    /// From when this returns, hints on the topics are delivered. However many they are, there is one
+    /// wait for all of them.
+    async fn watch(&self, topics: &[Topic]);
 
-    /// Stops delivering the topic.
-    async fn unwatch(&self, topic: Topic);
+    /// Stops delivering the topics.
+    async fn unwatch(&self, topics: &[Topic]);
 }

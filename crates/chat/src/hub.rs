@@ -206,7 +206,7 @@ impl Hub {
         };
         if first {
             self.attendance.changed(account);
-            self.topics.watch(Topic::Account(account)).await;
+            self.topics.watch(&[Topic::Account(account)]).await;
         }
         Ok(number)
     }
@@ -214,27 +214,27 @@ impl Hub {
     /// Makes a session live on these logs. From when this returns it gets their entries.
     pub(crate) async fn follow(&self, number: SessionNumber, logs: &[LogId]) {
         let _turn = self.watching.lock().await;
-        for log in logs {
-            let first = {
-                let mut state = self.state();
-                let Some(live) = state.sessions.get_mut(&number) else { return };
+        let mut new = Vec::new();
+        {
+            let mut guard = self.state();
+            let state = &mut *guard;
+            let Some(live) = state.sessions.get_mut(&number) else { return };
+            for log in logs {
                 live.logs.insert(*log);
                 let followers = state.logs.entry(*log).or_default();
+                if followers.is_empty() {
+                    new.push(Topic::Log(*log));
+                }
                 followers.insert(number);
-                followers.len() == 1
-            };
-            if first {
-                self.topics.watch(Topic::Log(*log)).await;
             }
         }
+        self.topics.watch(&new).await;
     }
 
     /// Takes a session out, with everything that was kept for it.
     pub(crate) async fn leave(&self, number: SessionNumber) {
         let _turn = self.watching.lock().await;
-        for topic in self.remove(number) {
-            self.topics.unwatch(topic).await;
-        }
+        self.topics.unwatch(&self.remove(number)).await;
     }
 
     /// Takes one request out of what the account may make.

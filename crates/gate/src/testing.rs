@@ -173,7 +173,7 @@ impl World {
     pub(crate) async fn watch(&self, topics: impl IntoIterator<Item = Topic>) -> Heard {
         let subscription = self.bus.subscribe(16);
         for topic in topics {
-            subscription.topics.watch(topic).await;
+            subscription.topics.watch(&[topic]).await;
         }
         Heard(subscription)
     }

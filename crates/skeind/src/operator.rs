@@ -197,7 +197,7 @@ impl Operator {
         let Some(hints) = &self.hints else { return };
         let topic = Topic::Account(account);
         let mut echo = hints.subscribe(ECHO_CAPACITY);
-        echo.topics.watch(topic).await;
+        echo.topics.watch(&[topic]).await;
         hints.publish(topic, Hint::SessionsEnded { account, reason: EndReason::Revoked }).await;
         let heard = async {
             while let Some(delivery) = echo.deliveries.recv().await {

@@ -1,6 +1,6 @@
 //! Stories about hints.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use skein_core::{
     entry::{Body, ContactStep, ContactStepKind, Entry},
@@ -46,11 +46,11 @@ pub(crate) async fn reach_whoever_watches_the_topic(stage: Stage) {
     let mut first = bus.subscribe(8);
     let mut second = bus.subscribe(8);
     let account = Topic::Account(AccountId(1));
-    first.topics.watch(TOPIC).await;
-    first.topics.watch(TOPIC).await;
-    second.topics.watch(account).await;
-    second.topics.watch(TOPIC).await;
-    second.topics.unwatch(TOPIC).await;
+    first.topics.watch(&[TOPIC]).await;
+    first.topics.watch(&[TOPIC]).await;
+    second.topics.watch(&[account]).await;
+    second.topics.watch(&[TOPIC]).await;
+    second.topics.unwatch(&[TOPIC]).await;
     let reason = EndReason::Kicked { by: "phone".into() };
     let ended = Hint::SessionsEnded { account: AccountId(1), reason };
     bus.publish(TOPIC, appended(1)).await;
@@ -62,9 +62,33 @@ pub(crate) async fn reach_whoever_watches_the_topic(stage: Stage) {
     assert!(first.deliveries.try_recv().is_err() && second.deliveries.try_recv().is_err());
 }
 
+pub(crate) async fn reach_whoever_watches_many_topics_at_once(stage: Stage) {
+    let accounts: Vec<_> = (1..=1_000).map(AccountId).collect();
+    let topics: Vec<_> = accounts.iter().copied().map(Topic::Account).collect();
+    let mut subscription = stage.bus.subscribe(1_000);
+    subscription.topics.watch(&[]).await;
+    subscription.topics.watch(&topics).await;
+    let (left, kept) = topics.split_at(999);
+    for round in 1..=2 {
+        for account in &accounts {
+            let hint = Hint::Presence { account: *account, online: true };
+            stage.bus.publish(Topic::Account(*account), hint).await;
+        }
+        let expected = if round == 1 { &topics[..] } else { kept };
+        let mut heard = HashSet::new();
+        for delivery in take(&mut subscription.deliveries, expected.len()).await {
+            let Delivery::Hint(topic, _) = delivery else { panic!("{delivery:?}") };
+            heard.insert(topic);
+        }
+        assert_eq!(heard, expected.iter().copied().collect());
+        subscription.topics.unwatch(left).await;
+    }
+    assert!(subscription.deliveries.try_recv().is_err());
+}
+
 pub(crate) async fn come_in_the_order_of_publication(stage: Stage) {
     let mut subscription = stage.bus.subscribe(1_000);
-    subscription.topics.watch(TOPIC).await;
+    subscription.topics.watch(&[TOPIC]).await;
     for seq in 1..=1_000 {
         stage.bus.publish(TOPIC, appended(seq)).await;
     }
@@ -91,7 +115,7 @@ pub(crate) async fn keep_what_they_say(stage: Stage) {
     ];
     let mut subscription = stage.bus.subscribe(8);
     for (topic, _) in &said {
-        subscription.topics.watch(*topic).await;
+        subscription.topics.watch(&[*topic]).await;
     }
     for (topic, hint) in said {
         stage.bus.publish(topic, hint.clone()).await;
@@ -105,7 +129,7 @@ pub(crate) async fn are_missed_when_the_queue_is_full(stage: Stage) {
     // It hears each hint when the other one does, so the story knows how far the bus is.
     let mut quick = bus.subscribe(20);
     for subscription in [&slow, &quick] {
-        subscription.topics.watch(TOPIC).await;
+        subscription.topics.watch(&[TOPIC]).await;
     }
     for seq in 1..=5 {
         bus.publish(TOPIC, appended(seq)).await;
@@ -132,17 +156,17 @@ pub(crate) async fn go_nowhere_without_a_subscriber(stage: Stage) {
     bus.publish(Topic::Account(AccountId(1)), appended(1)).await;
     let gone = bus.subscribe(1);
     let mut staying = bus.subscribe(8);
-    gone.topics.watch(TOPIC).await;
-    staying.topics.watch(TOPIC).await;
+    gone.topics.watch(&[TOPIC]).await;
+    staying.topics.watch(&[TOPIC]).await;
     drop(gone.deliveries);
     bus.publish(TOPIC, appended(2)).await;
     assert_eq!(take(&mut staying.deliveries, 1).await, [hint(2)]);
-    gone.topics.unwatch(TOPIC).await;
+    gone.topics.unwatch(&[TOPIC]).await;
     let mut late = bus.subscribe(1);
-    late.topics.watch(TOPIC).await;
+    late.topics.watch(&[TOPIC]).await;
     bus.publish(TOPIC, appended(3)).await;
     assert_eq!(take(&mut late.deliveries, 1).await, [hint(3)]);
-    staying.topics.unwatch(TOPIC).await;
+    staying.topics.unwatch(&[TOPIC]).await;
     bus.publish(TOPIC, appended(4)).await;
     assert_eq!(take(&mut late.deliveries, 1).await, [hint(4)], "others stay");
     assert_eq!(take(&mut staying.deliveries, 1).await, [hint(3)]);

@@ -31,11 +31,11 @@ struct Watch {
 
 #[async_trait]
 impl Topics for Watch {
-    async fn watch(&self, topic: Topic) {
-        self.exchange.watch(self.number, topic);
+    async fn watch(&self, topics: &[Topic]) {
+        self.exchange.watch(self.number, topics);
     }
 
-    async fn unwatch(&self, topic: Topic) {
-        self.exchange.unwatch(self.number, topic);
+    async fn unwatch(&self, topics: &[Topic]) {
+        self.exchange.unwatch(self.number, topics);
     }
 }

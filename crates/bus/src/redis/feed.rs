@@ -36,7 +36,7 @@ mod intake;
 mod keeper;
 mod wish;
 
-/// How long whoever watches a topic waits for the subscription to be confirmed. After that it is
+/// How long whoever watches topics waits for the subscriptions to be confirmed. After that it is
 /// told that it missed something once it is.
 const WATCH_MAX: Duration = Duration::from_secs(2);
 /// Wishes that wait for the task.
@@ -89,11 +89,15 @@ struct Watch {
 
 #[async_trait]
 impl Topics for Watch {
-    async fn watch(&self, topic: Topic) {
-        self.feed.exchange.watch(self.number, topic);
+    async fn watch(&self, topics: &[Topic]) {
+        if topics.is_empty() {
+            return;
+        }
+        self.feed.exchange.watch(self.number, topics);
+        let topics: Arc<[Topic]> = topics.into();
         let (confirm, confirmed) = oneshot::channel();
         let confirmed = async {
-            if self.feed.wishes.send(Wish::Watch { topic, confirm }).await.is_ok() {
+            if self.feed.wishes.send(Wish::Watch { topics, confirm }).await.is_ok() {
                 // The task drops it only when the bus ends.
                 confirmed.await.ok();
             }
@@ -104,9 +108,12 @@ impl Topics for Watch {
         }
     }
 
-    async fn unwatch(&self, topic: Topic) {
-        self.feed.exchange.unwatch(self.number, topic);
-        if self.feed.wishes.try_send(Wish::Unwatch { topic }).is_err() {
+    async fn unwatch(&self, topics: &[Topic]) {
+        if topics.is_empty() {
+            return;
+        }
+        self.feed.exchange.unwatch(self.number, topics);
+        if self.feed.wishes.try_send(Wish::Unwatch { topics: topics.into() }).is_err() {
             self.feed.astray.store(true, Ordering::Relaxed);
         }
     }

@@ -27,7 +27,7 @@ use crate::{
     redis::{address::COMMAND_MAX, link::Live, topic},
 };
 
-/// Channels that are subscribed at a time. Each batch has the time that a command may take.
+/// Channels that are subscribed or left at a time. Each batch has the time that a command may take.
 const BATCH_CHANNELS: usize = 256;
 /// How often it is looked whether something went astray.
 const ASTRAY_INTERVAL: Duration = Duration::from_millis(500);
@@ -123,19 +123,19 @@ impl Keeper {
     }
 
     async fn grant(&mut self, client: &Client, wishes: Vec<Wish>) {
-        let topics: HashSet<_> = wishes.iter().map(Wish::topic).collect();
+        let topics: HashSet<_> = wishes.iter().flat_map(Wish::topics).copied().collect();
         let (watched, left): (Vec<_>, Vec<_>) =
             topics.into_iter().partition(|topic| self.exchange.is_watched(*topic));
-        self.unsubscribe(client, left.into_iter().map(Some)).await;
+        self.unsubscribe(client, left.into_iter().map(Some).collect()).await;
         // While something is owed, Redis does not answer as it should: nobody waits for it.
         if !self.owing {
             self.owing = !self.subscribe(client, watched.into_iter().map(Some).collect()).await;
         }
         for wish in wishes {
-            let Wish::Watch { topic, confirm } = wish else { continue };
+            let Wish::Watch { topics, confirm } = wish else { continue };
             if confirm.send(()).is_err() && !self.owing {
                 // It went on before, and hints may have come in between.
-                self.exchange.missed(topic);
+                topics.iter().for_each(|topic| self.exchange.missed(*topic));
             }
         }
     }
@@ -188,20 +188,15 @@ impl Keeper {
         all
     }
 
-    async fn unsubscribe(
-        &mut self,
-        client: &Client,
-        topics: impl IntoIterator<Item = Option<Topic>>,
-    ) {
-        for topic in topics {
-            if !self.subscribed.remove(&topic) {
-                continue;
-            }
-            let unsubscribed = client.sunsubscribe(self.channel(topic));
-            match timeout(COMMAND_MAX, unsubscribed).await {
-                Ok(Ok(())) => {}
+    async fn unsubscribe(&mut self, client: &Client, topics: Vec<Option<Topic>>) {
+        let old: Vec<_> = topics.into_iter().filter(|t| self.subscribed.remove(t)).collect();
+        for batch in old.chunks(BATCH_CHANNELS) {
+            let confirmations =
+                join_all(batch.iter().map(|topic| client.sunsubscribe(self.channel(*topic))));
+            let confirmed = timeout(COMMAND_MAX, confirmations).await;
+            if !confirmed.is_ok_and(|all| all.iter().all(Result::is_ok)) {
                 // What comes in for nobody is dropped, and the next look finds it.
-                _ => self.astray.store(true, Ordering::Relaxed),
+                self.astray.store(true, Ordering::Relaxed);
             }
         }
     }

@@ -33,7 +33,7 @@ async fn three_servers_are_one_bus() {
 async fn hints_reach_every_topic(here: &Redis, there: &Redis) {
     let mut subscription = there.subscribe(1_000);
     for account in 1..=MANY {
-        subscription.topics.watch(Topic::Account(AccountId(account))).await;
+        subscription.topics.watch(&[Topic::Account(AccountId(account))]).await;
     }
     for account in 1..=MANY {
         let account = AccountId(account);
@@ -76,7 +76,7 @@ async fn hints_follow_a_slot_that_moves(server: &Server, here: &Redis, there: &R
     let watched: Vec<_> = (1..=MANY).map(|n| Topic::Account(AccountId(n))).collect();
     let mut subscription = there.subscribe(1_000);
     for topic in &watched {
-        subscription.topics.watch(*topic).await;
+        subscription.topics.watch(&[*topic]).await;
     }
     let nodes = server.command(&["CLUSTER", "NODES"]);
     let id = |line: &str| line.split(' ').next().unwrap().to_owned();

@@ -67,7 +67,7 @@ async fn a_server_that_comes_back_empty_delays_hints_and_loses_none() {
     let mut server = Server::with_password("se/cr@et");
     let bus = Arc::new(Redis::connect(&escaped(&server)).await.unwrap());
     let mut subscription = bus.subscribe(1_000);
-    subscription.topics.watch(TOPIC).await;
+    subscription.topics.watch(&[TOPIC]).await;
     bus.publish(TOPIC, online(1)).await;
     assert_eq!(next(&mut subscription.deliveries).await, Delivery::Hint(TOPIC, online(1)));
     let epoch = bus.acquire("node/a", b"first", HOUR).await.unwrap().unwrap();
@@ -77,7 +77,7 @@ async fn a_server_that_comes_back_empty_delays_hints_and_loses_none() {
     let started = Instant::now();
     // Nothing of this waits for long, and what is watched now is heard later.
     let late = Topic::Account(AccountId(2));
-    subscription.topics.watch(late).await;
+    subscription.topics.watch(&[late]).await;
     bus.publish(TOPIC, online(2)).await;
     while bus.get("key").await.is_ok() {}
     assert!(started.elapsed() < BOUNDED);
@@ -109,7 +109,7 @@ async fn a_server_that_does_not_answer_is_not_waited_for() {
     let server = Server::start();
     let bus = Arc::new(Redis::connect(&config(&server)).await.unwrap());
     let mut subscription = bus.subscribe(1_000);
-    subscription.topics.watch(TOPIC).await;
+    subscription.topics.watch(&[TOPIC]).await;
 
     server.freeze();
     let started = Instant::now();
@@ -117,7 +117,7 @@ async fn a_server_that_does_not_answer_is_not_waited_for() {
     assert!(bus.acquire("node/a", b"", HOUR).await.is_err());
     assert!(bus.present(&[ALICE]).await.is_err());
     for number in 0..100 {
-        subscription.topics.watch(Topic::Account(AccountId(100 + number))).await;
+        subscription.topics.watch(&[Topic::Account(AccountId(100 + number))]).await;
         bus.publish(TOPIC, online(number)).await;
     }
     assert!(started.elapsed() < BOUNDED, "it took {:?}", started.elapsed());
@@ -143,7 +143,7 @@ async fn one_connection_that_is_cut_is_made_again() {
     let server = Server::start();
     let bus = Arc::new(Redis::connect(&config(&server)).await.unwrap());
     let mut subscription = bus.subscribe(1_000);
-    subscription.topics.watch(TOPIC).await;
+    subscription.topics.watch(&[TOPIC]).await;
     server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
     assert_eq!(next(&mut subscription.deliveries).await, Delivery::Missed, "by itself");
     bus.publish(TOPIC, online(1)).await;
@@ -161,7 +161,7 @@ async fn strangers_on_a_channel_do_no_harm() {
     let config = config(&server);
     let bus = Redis::connect(&config).await.unwrap();
     let mut subscription = bus.subscribe(8);
-    subscription.topics.watch(TOPIC).await;
+    subscription.topics.watch(&[TOPIC]).await;
     let channel = format!("{}hint/account/1", config.prefix);
     for garbage in ["", "garbage", "\u{2}later", &"x".repeat(100_000)] {
         server.command(&["SPUBLISH", &channel, garbage]);
@@ -181,11 +181,11 @@ async fn topics_that_nobody_watches_are_left() {
     let channels = || server.command(&["PUBSUB", "SHARDCHANNELS", "*"]).lines().count();
     let subscription = bus.subscribe(8);
     for account in 1..=100 {
-        subscription.topics.watch(Topic::Account(AccountId(account))).await;
+        subscription.topics.watch(&[Topic::Account(AccountId(account))]).await;
     }
     assert_eq!(channels(), 101, "with the one for everyone");
     for account in 1..=50 {
-        subscription.topics.unwatch(Topic::Account(AccountId(account))).await;
+        subscription.topics.unwatch(&[Topic::Account(AccountId(account))]).await;
     }
     skein_testkit::process::patiently("they are left", || channels() == 51);
     drop(subscription.deliveries);
