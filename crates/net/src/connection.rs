@@ -11,7 +11,8 @@ use thiserror::Error;
 use crate::{
     metric::Open,
     priority::Priority,
-    stream::{Receiver, Sender},
+    quic,
+    stream::{Incoming, Outgoing, Receiver, Sender},
     transport,
 };
 
@@ -19,9 +20,15 @@ use crate::{
 /// last is dropped, it closes.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    quic: quinn::Connection,
+    transport: Transport,
     /// Counts it, where it was accepted.
     _open: Option<Arc<Open>>,
+}
+
+/// What carries it. WebTransport will be another form.
+#[derive(Debug, Clone)]
+pub(crate) enum Transport {
+    Quic(quinn::Connection),
 }
 
 /// How a connection ended.
@@ -41,12 +48,12 @@ pub struct Closed {
 const REASON_BYTES_MAX: usize = 512;
 
 impl Connection {
-    pub(crate) const fn dialed(quic: quinn::Connection) -> Self {
-        Self { quic, _open: None }
+    pub(crate) const fn dialed(transport: Transport) -> Self {
+        Self { transport, _open: None }
     }
 
-    pub(crate) fn accepted(quic: quinn::Connection) -> Self {
-        Self { quic, _open: Some(Arc::new(Open::new())) }
+    pub(crate) fn accepted(transport: Transport) -> Self {
+        Self { transport, _open: Some(Arc::new(Open::new())) }
     }
 
     /// Opens a stream. Waits while the peer allows no more streams.
@@ -54,11 +61,15 @@ impl Connection {
     /// # Errors
     /// If the connection has ended.
     pub async fn open(&self, priority: Priority) -> Result<(Sender, Receiver), Closed> {
-        let (send, receive) = self.quic.open_bi().await.map_err(closed)?;
-        let sender = Sender::new(send);
-        sender.prioritise(priority);
         // Clients open streams, so this is one, and its peer a server.
-        Ok((sender, Receiver::new(receive, SERVER_FRAME_BYTES_MAX)))
+        let (sender, receiver) = match &self.transport {
+            Transport::Quic(quic) => {
+                let (send, receive) = quic.open_bi().await.map_err(quic::closed)?;
+                halves(send.into(), receive.into(), SERVER_FRAME_BYTES_MAX)
+            }
+        };
+        sender.prioritise(priority);
+        Ok((sender, receiver))
     }
 
     /// The next stream that the peer opens.
@@ -66,13 +77,19 @@ impl Connection {
     /// # Errors
     /// If the connection has ended.
     pub async fn accept(&self) -> Result<(Sender, Receiver), Closed> {
-        let (send, receive) = self.quic.accept_bi().await.map_err(closed)?;
-        Ok((Sender::new(send), Receiver::new(receive, FRAME_BYTES_MAX)))
+        match &self.transport {
+            Transport::Quic(quic) => {
+                let (send, receive) = quic.accept_bi().await.map_err(quic::closed)?;
+                Ok(halves(send.into(), receive.into(), FRAME_BYTES_MAX))
+            }
+        }
     }
 
     /// The peer has logged in: allow it the streams and windows that transfers need.
     pub fn raise_limits(&self) {
-        transport::raise(&self.quic);
+        match &self.transport {
+            Transport::Quic(quic) => transport::raise(quic),
+        }
     }
 
     /// Closes the connection. What was not yet sent is lost.
@@ -81,49 +98,51 @@ impl Connection {
         while !message.is_char_boundary(end) {
             end -= 1;
         }
-        self.quic.close((code as u32).into(), &message.as_bytes()[..end]);
+        let reason = &message.as_bytes()[..end];
+        match &self.transport {
+            Transport::Quic(quic) => quic.close((code as u32).into(), reason),
+        }
     }
 
     /// Resolves when the connection has ended.
     pub async fn closed(&self) -> Closed {
-        closed(self.quic.closed().await)
+        match &self.transport {
+            Transport::Quic(quic) => quic::closed(quic.closed().await),
+        }
     }
 
     /// Datagrams that have come from the peer: grows with each sign of life, acknowledgements and
     /// answers to keep-alives among them.
     #[must_use]
     pub fn datagrams_received(&self) -> u64 {
-        self.quic.stats().udp_rx.datagrams
+        match &self.transport {
+            Transport::Quic(quic) => quic.stats().udp_rx.datagrams,
+        }
     }
 
     /// How long a packet and its acknowledgement take together, as estimated now.
     #[must_use]
     pub fn round_trip(&self) -> Duration {
-        self.quic.rtt()
+        match &self.transport {
+            Transport::Quic(quic) => quic.rtt(),
+        }
     }
 
     /// Where the peer is now; it changes when the peer roams.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
-        self.quic.remote_address()
+        match &self.transport {
+            Transport::Quic(quic) => quic.remote_address(),
+        }
     }
 }
 
-pub(crate) fn closed(error: quinn::ConnectionError) -> Closed {
-    use quinn::ConnectionError as Error;
-    let lost = |message: &str| Closed { code: None, message: message.into(), by_us: false };
-    match error {
-        Error::ApplicationClosed(close) => Closed {
-            code: CloseCode::from_number(close.error_code.into_inner()),
-            message: String::from_utf8_lossy(&close.reason).into_owned(),
-            by_us: false,
-        },
-        Error::LocallyClosed => Closed { by_us: true, ..lost("this side closed the connection") },
-        Error::TimedOut => lost("nothing was heard from the peer"),
-        Error::Reset => lost("the peer has restarted"),
-        Error::ConnectionClosed(close) => lost(&format!("the peer gave up: {close}")),
-        Error::VersionMismatch => lost("the peer speaks no common version of QUIC"),
-        Error::TransportError(error) => lost(&format!("QUIC failed: {error}")),
-        Error::CidsExhausted => lost("QUIC ran out of connection ids"),
+impl From<quinn::Connection> for Transport {
+    fn from(quic: quinn::Connection) -> Self {
+        Self::Quic(quic)
     }
+}
+
+fn halves(send: Outgoing, receive: Incoming, frame_bytes_max: usize) -> (Sender, Receiver) {
+    (Sender::new(send), Receiver::new(receive, frame_bytes_max))
 }

@@ -13,6 +13,7 @@ pub mod identity;
 pub mod listen;
 pub mod metric;
 pub mod priority;
+mod quic;
 mod reset;
 pub mod stream;
 mod tls;

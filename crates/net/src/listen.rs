@@ -1,22 +1,21 @@
-//! The accepting side: one UDP port, told apart by ALPN.
+//! The accepting side: one address for every transport.
 
-use std::{io, net::SocketAddr, net::UdpSocket, sync::Arc, time::Duration};
-
-use quinn::{
-    Endpoint, ServerConfig, TokioRuntime,
-    crypto::rustls::{HandshakeData, QuicServerConfig},
+use std::{
+    io,
+    net::{SocketAddr, UdpSocket},
+    sync::Arc,
+    time::Duration,
 };
+
 use skein_wire::close::CloseCode;
 use thiserror::Error;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::{
     Connection,
-    connection::{Closed, closed},
+    connection::Closed,
     identity::Identity,
-    metric,
-    reset::endpoint_config,
-    tls, transport,
+    quic::listen::{QuicArriving, QuicListener},
 };
 
 pub use crate::transport::SOCKET_BUFFER_BYTES;
@@ -65,9 +64,7 @@ pub enum BindError {
 /// Accepts connections.
 #[derive(Debug, Clone)]
 pub struct Listener {
-    endpoint: Endpoint,
-    config: ListenConfig,
-    handshakes: Arc<Semaphore>,
+    quic: QuicListener,
 }
 
 impl Listener {
@@ -81,14 +78,9 @@ impl Listener {
         config: ListenConfig,
     ) -> Result<Self, BindError> {
         let failed = |source| BindError::Address { address, source };
-        let socket = UdpSocket::bind(address).map_err(failed)?;
-        transport::enlarge_buffers(&socket);
-        let server = server_config(identity, config)?;
-        let runtime = Arc::new(TokioRuntime);
-        let endpoint = Endpoint::new(endpoint_config(identity), Some(server), socket, runtime)
-            .map_err(failed)?;
         let handshakes = Arc::new(Semaphore::new(config.handshakes_max));
-        Ok(Self { endpoint, config, handshakes })
+        let udp = UdpSocket::bind(address).map_err(failed)?;
+        Ok(Self { quic: QuicListener::new(address, udp, identity, config, handshakes)? })
     }
 
     /// Where it listens.
@@ -96,7 +88,7 @@ impl Listener {
     /// # Errors
     /// If the operating system does not tell.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.endpoint.local_addr()
+        self.quic.address()
     }
 
     /// Shows another certificate to whoever connects from now on.
@@ -104,68 +96,59 @@ impl Listener {
     /// # Errors
     /// [`BindError`]; then the former one stays.
     pub fn replace_identity(&self, identity: &Identity) -> Result<(), BindError> {
-        self.endpoint.set_server_config(Some(server_config(identity, self.config)?));
-        Ok(())
+        self.quic.replace_identity(identity)
     }
 
     /// The next client that wants to connect; `None` once the listener is closed. A client that
     /// has to prove its address, or is one too many, has been answered already.
     pub async fn accept(&self) -> Option<Arriving> {
-        loop {
-            let incoming = self.endpoint.accept().await?;
-            let Ok(turn) = Arc::clone(&self.handshakes).try_acquire_owned() else {
-                incoming.refuse();
-                metric::handshake("refused");
-                continue;
-            };
-            let under_way = self.config.handshakes_max - self.handshakes.available_permits();
-            if under_way > self.config.handshakes_unproven_max && incoming.may_retry() {
-                // A retry that cannot be sent is a lost packet: the client will try again.
-                incoming.retry().ok();
-                metric::handshake("challenged");
-                continue;
-            }
-            return Some(Arriving { incoming, _turn: turn });
-        }
+        let quic = self.quic.accept().await?;
+        Some(Arriving(Transport::Quic(quic)))
     }
 
     /// Closes every connection and takes no more.
     pub fn close(&self, code: CloseCode, message: &str) {
-        self.endpoint.close((code as u32).into(), message.as_bytes());
+        self.quic.close(code, message);
     }
 
     /// Resolves when every peer has been told that its connection is closed, or cannot be.
     pub async fn idle(&self) {
-        self.endpoint.wait_idle().await;
+        self.quic.idle().await;
     }
 }
 
 /// A client whose handshake has not happened yet.
 #[derive(Debug)]
-pub struct Arriving {
-    incoming: quinn::Incoming,
-    _turn: OwnedSemaphorePermit,
+pub struct Arriving(Transport);
+
+/// What it comes over.
+#[derive(Debug)]
+enum Transport {
+    Quic(QuicArriving),
 }
 
 impl Arriving {
     /// Where the client says it is.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
-        self.incoming.remote_address()
+        match &self.0 {
+            Transport::Quic(quic) => quic.peer(),
+        }
     }
 
     /// Whether the client has proved that it is where it says: it may then be counted there.
     #[must_use]
     pub fn is_validated(&self) -> bool {
-        self.incoming.remote_address_validated()
+        match &self.0 {
+            Transport::Quic(quic) => quic.is_validated(),
+        }
     }
 
     /// Makes the client prove where it is (RFC 9000, section 8.1.2); it comes again if it can.
     pub fn challenge(self) {
-        // Only a client that was challenged before cannot be again, and that one is validated. A
-        // challenge that is lost is a lost packet.
-        self.incoming.retry().ok();
-        metric::handshake("challenged");
+        match self.0 {
+            Transport::Quic(quic) => quic.challenge(),
+        }
     }
 
     /// Does the handshake.
@@ -173,38 +156,15 @@ impl Arriving {
     /// # Errors
     /// If the client does not finish it, or speaks another protocol.
     pub async fn establish(self) -> Result<Connection, Closed> {
-        let connection = match self.incoming.accept() {
-            Ok(connecting) => connecting.await,
-            Err(error) => Err(error),
-        };
-        metric::handshake(if connection.is_ok() { "done" } else { "failed" });
-        let connection = connection.map_err(closed)?;
-        let alpn = connection
-            .handshake_data()
-            .and_then(|data| data.downcast::<HandshakeData>().ok())
-            .and_then(|data| data.protocol);
-        match alpn.as_deref() {
-            // TLS has refused anything that is not offered; `h3` will be another arm here.
-            Some(tls::ALPN_SKEIN) => Ok(Connection::accepted(connection)),
-            _ => {
-                let refused = Connection::accepted(connection);
-                refused.close(CloseCode::Protocol, "this server speaks skein/1");
-                Err(refused.closed().await)
-            }
+        match self.0 {
+            Transport::Quic(quic) => quic.establish().await,
         }
     }
 
     /// Turns the client away without a handshake.
     pub fn refuse(self) {
-        self.incoming.refuse();
-        metric::handshake("refused");
+        match self.0 {
+            Transport::Quic(quic) => quic.refuse(),
+        }
     }
-}
-
-fn server_config(identity: &Identity, config: ListenConfig) -> Result<ServerConfig, BindError> {
-    let tls =
-        QuicServerConfig::try_from(tls::server(identity)?).map_err(|_| BindError::CipherSuite)?;
-    let mut server = ServerConfig::with_crypto(Arc::new(tls));
-    server.transport_config(transport::server(config.idle_timeout)).migration(true);
-    Ok(server)
 }

@@ -6,11 +6,7 @@ use skein_core::refusal::{Code, Refusal};
 use skein_wire::frame::{self, Decoder, FrameError};
 use thiserror::Error;
 
-use crate::{
-    connection::{Closed, closed},
-    metric,
-    priority::Priority,
-};
+use crate::{connection::Closed, metric, priority::Priority, quic};
 
 /// Bytes taken from the transport at a time while a frame is incomplete.
 const READ_BYTES: usize = 64 * 1024;
@@ -29,29 +25,43 @@ pub enum StreamError {
     Frame(#[from] FrameError),
 }
 
+/// What carries bytes away.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    Quic(quinn::SendStream),
+}
+
+/// What brings bytes.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    Quic(quinn::RecvStream),
+}
+
 /// The sending half. Dropping it without [`finish`](Self::finish) resets the stream.
 #[derive(Debug)]
 pub struct Sender {
-    quic: quinn::SendStream,
+    stream: Outgoing,
     finished: bool,
 }
 
 /// The receiving half. Dropping it tells the peer to stop.
 #[derive(Debug)]
 pub struct Receiver {
-    quic: quinn::RecvStream,
+    stream: Incoming,
     decoder: Decoder,
 }
 
 impl Sender {
-    pub(crate) const fn new(quic: quinn::SendStream) -> Self {
-        Self { quic, finished: false }
+    pub(crate) const fn new(stream: Outgoing) -> Self {
+        Self { stream, finished: false }
     }
 
     /// Says how urgent the stream is from now on.
     pub fn prioritise(&self, priority: Priority) {
-        // Only a stream that has ended refuses, and then it does not matter.
-        self.quic.set_priority(priority as i32).ok();
+        match &self.stream {
+            // Only a stream that has ended refuses, and then it does not matter.
+            Outgoing::Quic(quic) => drop(quic.set_priority(priority as i32)),
+        }
     }
 
     /// Sends one message as a frame. Waits while the peer takes no more.
@@ -68,7 +78,9 @@ impl Sender {
     /// If the stream or the connection has ended.
     pub async fn bytes(&mut self, bytes: Bytes) -> Result<(), StreamError> {
         let length = bytes.len();
-        self.quic.write_chunk(bytes).await.map_err(write_error)?;
+        match &mut self.stream {
+            Outgoing::Quic(quic) => quic.write_chunk(bytes).await.map_err(quic::write_error)?,
+        }
         metric::sent(length);
         Ok(())
     }
@@ -76,19 +88,26 @@ impl Sender {
     /// Nothing more will be sent. What was sent before still arrives.
     pub fn finish(&mut self) {
         self.finished = true;
-        // Only a stream that the peer has stopped refuses: it does not want the end either.
-        self.quic.finish().ok();
+        match &mut self.stream {
+            // Only a stream that the peer has stopped refuses: it does not want the end either.
+            Outgoing::Quic(quic) => drop(quic.finish()),
+        }
     }
 
     /// Resolves when the peer has all that was sent, or has stopped reading.
     pub async fn delivered(&mut self) {
-        self.quic.stopped().await.ok();
+        match &mut self.stream {
+            Outgoing::Quic(quic) => drop(quic.stopped().await),
+        }
     }
 
     /// Gives the stream up, with a reason.
     pub fn reset(&mut self, code: Code) {
         self.finished = true;
-        self.quic.reset((code as u32).into()).ok();
+        match &mut self.stream {
+            // Only a stream that has ended refuses.
+            Outgoing::Quic(quic) => drop(quic.reset((code as u32).into())),
+        }
     }
 }
 
@@ -103,8 +122,8 @@ impl Drop for Sender {
 
 impl Receiver {
     /// Takes frames of this many bytes at most.
-    pub(crate) fn new(quic: quinn::RecvStream, frame_bytes_max: usize) -> Self {
-        Self { quic, decoder: Decoder::new(frame_bytes_max) }
+    pub(crate) fn new(stream: Incoming, frame_bytes_max: usize) -> Self {
+        Self { stream, decoder: Decoder::new(frame_bytes_max) }
     }
 
     /// The next message; `None` at the end of the stream. Not to be cancelled half-way by callers
@@ -117,11 +136,8 @@ impl Receiver {
             if let Some(message) = self.decoder.message()? {
                 return Ok(Some(message));
             }
-            match self.quic.read_chunk(READ_BYTES, true).await.map_err(read_error)? {
-                Some(chunk) => {
-                    metric::received(chunk.bytes.len());
-                    self.decoder.feed(&chunk.bytes);
-                }
+            match self.chunk(READ_BYTES).await? {
+                Some(bytes) => self.decoder.feed(&bytes),
                 None => {
                     self.decoder.end()?;
                     return Ok(None);
@@ -142,17 +158,26 @@ impl Receiver {
             }
             return Ok(Some(rest));
         }
-        let chunk = self.quic.read_chunk(max, true).await.map_err(read_error)?;
-        Ok(chunk.map(|chunk| {
-            metric::received(chunk.bytes.len());
-            chunk.bytes
-        }))
+        self.chunk(max).await
     }
 
     /// Tells the peer that nothing more will be read, and why.
     pub fn stop(&mut self, code: Code) {
-        // Only a stream that has ended refuses.
-        self.quic.stop((code as u32).into()).ok();
+        match &mut self.stream {
+            // Only a stream that has ended refuses.
+            Incoming::Quic(quic) => drop(quic.stop((code as u32).into())),
+        }
+    }
+
+    async fn chunk(&mut self, max: usize) -> Result<Option<Bytes>, StreamError> {
+        let bytes = match &mut self.stream {
+            Incoming::Quic(quic) => {
+                let chunk = quic.read_chunk(max, true).await.map_err(quic::read_error)?;
+                chunk.map(|chunk| chunk.bytes)
+            }
+        };
+        metric::received(bytes.as_ref().map_or(0, Bytes::len));
+        Ok(bytes)
     }
 }
 
@@ -168,26 +193,14 @@ impl From<StreamError> for Refusal {
     }
 }
 
-fn code(number: quinn::VarInt) -> Option<Code> {
-    u32::try_from(number.into_inner()).ok().and_then(Code::from_number)
-}
-
-fn write_error(error: quinn::WriteError) -> StreamError {
-    match error {
-        quinn::WriteError::Stopped(number) => StreamError::Abandoned(code(number)),
-        quinn::WriteError::ConnectionLost(error) => StreamError::Closed(closed(error)),
-        quinn::WriteError::ClosedStream | quinn::WriteError::ZeroRttRejected => {
-            StreamError::Abandoned(None)
-        }
+impl From<quinn::SendStream> for Outgoing {
+    fn from(quic: quinn::SendStream) -> Self {
+        Self::Quic(quic)
     }
 }
 
-fn read_error(error: quinn::ReadError) -> StreamError {
-    match error {
-        quinn::ReadError::Reset(number) => StreamError::Abandoned(code(number)),
-        quinn::ReadError::ConnectionLost(error) => StreamError::Closed(closed(error)),
-        quinn::ReadError::ClosedStream
-        | quinn::ReadError::IllegalOrderedRead
-        | quinn::ReadError::ZeroRttRejected => StreamError::Abandoned(None),
+impl From<quinn::RecvStream> for Incoming {
+    fn from(quic: quinn::RecvStream) -> Self {
+        Self::Quic(quic)
     }
 }
