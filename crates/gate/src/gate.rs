@@ -12,6 +12,7 @@ use skein_core::{
     refusal::Refusal,
     time::Clock,
 };
+use skein_ops::health::Health;
 use skein_store::{account::Accounts, instance::Instance, token::Tokens};
 
 use crate::{config::GateConfig, limits::Tries, password::Hasher};
@@ -35,6 +36,8 @@ pub struct Parts {
     pub keys: Arc<dyn Keys>,
     /// Says when tokens expire.
     pub clock: Arc<dyn Clock>,
+    /// Says whether the process can do its work.
+    pub health: Health,
 }
 
 /// The state of the router.
@@ -47,6 +50,7 @@ pub(crate) struct Gate {
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) hints: Arc<dyn Hints>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) health: Health,
     pub(crate) tries: Tries,
     pub(crate) hasher: Hasher,
 }
@@ -64,6 +68,7 @@ impl Gate {
             directory: parts.directory,
             hints: parts.hints,
             clock: parts.clock,
+            health: parts.health,
         }
     }
 

@@ -45,6 +45,7 @@ pub(crate) fn document() -> &'static utoipa::openapi::OpenApi {
         route::chat::where_to_chat,
         route::document::document,
         route::health::health,
+        route::health::ready,
     ),
     components(schemas(ErrorBody)),
     tags(

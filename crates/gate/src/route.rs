@@ -49,6 +49,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         endpoint(with_get.clone(), "/v1/whoami", get(whoami::who_am_i), whoami::REFUSES),
         endpoint(with_get.clone(), "/v1/chat", get(chat::where_to_chat), chat::REFUSES),
         endpoint(with_get.clone(), "/v1/openapi.json", get(document::document), &[ALWAYS]),
-        endpoint(with_get, "/healthz", get(health::health), &[ALWAYS]),
+        endpoint(with_get.clone(), "/healthz", get(health::health), &[ALWAYS]),
+        endpoint(with_get, "/readyz", get(health::ready), &[ALWAYS]),
     ]
 }

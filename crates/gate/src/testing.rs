@@ -17,7 +17,7 @@ use skein_bus::{
     local::Local,
 };
 use skein_core::{id::AccountId, time::Timestamp};
-use skein_ops::lifecycle::Shutdown;
+use skein_ops::{health::Health, lifecycle::Shutdown};
 use skein_store::{account::Accounts, sqlite::Sqlite};
 use tempfile::TempDir;
 
@@ -47,6 +47,7 @@ pub(crate) struct World {
     pub(crate) verifier: Arc<Codes>,
     pub(crate) directory: Arc<OneNode>,
     pub(crate) clock: Arc<TurnedClock>,
+    pub(crate) health: Health,
     store: Arc<Sqlite>,
     bus: Arc<Local>,
     _folder: TempDir,
@@ -91,6 +92,7 @@ impl World {
             verifier: Arc::default(),
             directory: Arc::default(),
             clock: Arc::new(TurnedClock::at(START)),
+            health: Health::default(),
             store: Arc::new(store),
             bus: Arc::new(Local::new()),
             _folder: folder,
@@ -111,6 +113,7 @@ impl World {
             hints: self.bus.clone(),
             keys: Arc::clone(&self.bus) as Arc<dyn Keys>,
             clock: self.clock.clone(),
+            health: self.health.clone(),
         }
     }
 

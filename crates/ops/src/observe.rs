@@ -180,7 +180,7 @@ mod tests {
         let shutdown = Shutdown::new();
         let config = Config { listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))) };
         let health = Health::default();
-        health.register("store", || async { Err("it is away".to_owned()) });
+        health.advise("verify", || async { Err("refused".to_owned()) });
         let address = start(&config, health, &shutdown).await.unwrap().unwrap();
         describe_histogram!("skein_test_seconds", Unit::Seconds, "How long a test takes.");
         histogram!("skein_test_seconds").record(0.002);
@@ -197,8 +197,23 @@ mod tests {
         }
         assert!(ask(address, "/healthz").await.ends_with("ok"));
         let ready = ask(address, "/readyz").await;
+        assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
+        let body = r#"{"ready":true,"degraded":["verify"],"checks":{"verify":"refused"}}"#;
+        assert!(ready.ends_with(body), "{ready}");
+        shutdown.force();
+    }
+
+    #[tokio::test]
+    async fn is_red_without_what_is_needed() {
+        let shutdown = Shutdown::new();
+        let config = Config { listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))) };
+        let health = Health::default();
+        health.register("store", || async { Err("it is away".to_owned()) });
+        let address = start(&config, health, &shutdown).await.unwrap().unwrap();
+        let ready = ask(address, "/readyz").await;
         assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
-        assert!(ready.ends_with(r#"{"ready":false,"checks":{"store":"it is away"}}"#), "{ready}");
+        let body = r#"{"ready":false,"degraded":[],"checks":{"store":"it is away"}}"#;
+        assert!(ready.ends_with(body), "{ready}");
         shutdown.force();
     }
 

@@ -72,7 +72,7 @@ impl Patience {
         }
     }
 
-    /// Waits until every check passes, or time is up: then the process serves what it can without,
+    /// Waits until every check passes, the advisory ones too, or time is up: then the process serves what it can without,
     /// and its checks go on to tell.
     pub(crate) async fn until_ready(&self, health: &Health) {
         let mut last = String::new();
@@ -82,7 +82,7 @@ impl Patience {
                 () = self.shutdown.begun() => return,
             };
             let Ok(findings) = looked else { break };
-            if findings.ready {
+            if findings.whole() {
                 return;
             }
             let failing = findings.checks.iter().filter(|(_, found)| *found != "ok");
@@ -146,10 +146,10 @@ mod tests {
     async fn goes_on_without_what_does_not_come() {
         let (patience, _) = patience(5);
         let health = Health::default();
-        health.register("peer", || async { Err("refused".to_owned()) });
+        health.advise("peer", || async { Err("refused".to_owned()) });
         patience.until_ready(&health).await;
         assert!(Instant::now() <= patience.end);
-        health.register("peer", || async { Ok(()) });
+        health.advise("peer", || async { Ok(()) });
         let (patience, begun) =
             (Patience { end: Instant::now() + PAUSE_MAX, ..patience }, Instant::now());
         patience.until_ready(&health).await;

@@ -154,10 +154,16 @@ impl Start<'_> {
             )?;
             if self.config.blobs.is_some() {
                 let reached = Arc::clone(&role);
-                self.health.register("blobs", move || {
+                let check = move || {
                     let role = Arc::clone(&reached);
                     async move { role.reach().await.map_err(|error| sentence(&error)) }
-                });
+                };
+                if self.role == Role::Resource {
+                    self.health.register("blobs", check);
+                } else {
+                    // Logins and messages need no bucket.
+                    self.health.advise("blobs", check);
+                }
             }
             return Ok(Some(role));
         }
@@ -211,6 +217,7 @@ impl Start<'_> {
             hints: bus.clone(),
             keys: bus.clone(),
             clock: self.clock.clone(),
+            health: self.health.clone(),
         };
         let (gate, http) = (self.config.gate.clone(), self.config.http);
         Ok(Some(skein_gate::bind(gate, http, parts, self.shutdown).await?))
@@ -246,7 +253,7 @@ impl Start<'_> {
             .map(|address| Probe::new(role, address, credentials).map(Arc::new))
             .collect();
         let probes = Arc::new(probes?);
-        self.health.register(role.name(), move || {
+        let check = move || {
             let probes = Arc::clone(&probes);
             async move {
                 // Tasks, so that one which is answered later than another gets its connection.
@@ -258,7 +265,16 @@ impl Start<'_> {
                 let answered = select_ok(asked).await;
                 answered.map(drop).map_err(|refusal| refusal.message)
             }
-        });
+        };
+        // Without verify nobody registers, and without the resource role no file moves, but logins
+        // and messages go on. Without status the gate has no node for a login, and a chat node gets
+        // no session.
+        match role {
+            access::Role::Verify | access::Role::Resource => {
+                self.health.advise(role.name(), check);
+            }
+            _ => self.health.register(role.name(), check),
+        }
         Ok(())
     }
 }

@@ -23,7 +23,7 @@ use skein_core::{
 };
 use skein_gate::{GateConfig, Registration};
 use skein_net::identity::Certificate;
-use skein_ops::{clock::SystemClock, lifecycle::Shutdown};
+use skein_ops::{clock::SystemClock, health::Health, lifecycle::Shutdown};
 use skein_resource::{Blobs, ResourceRole};
 use skein_status::Status;
 use skein_store::sqlite::Sqlite;
@@ -99,6 +99,7 @@ impl Scene {
             hints: bus.clone(),
             keys: bus.clone(),
             clock,
+            health: Health::default(),
         };
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let gate = skein_gate::bind(config, any, parts, &shutdown).await.expect("a gate");
