@@ -80,14 +80,15 @@ impl Directory for Client {
         self.peers.call(NODES, self.peers.preferred(), send).await
     }
 
-    async fn drain(&self, node: &str, over: Duration) -> Result<(), Refusal> {
+    async fn drain(&self, node: &str, over: Duration) -> Result<Duration, Refusal> {
         let message = pb::DrainRequest { node: node.to_owned(), over_ms: millis(over) };
         let send = |attempt: Try| {
             let request = attempt.request(message.clone());
             async move { Ok(stub(attempt).drain(request).await?.into_inner()) }
         };
-        let pb::DrainAnswer {} = self.peers.call(DRAIN, self.peers.preferred(), send).await?;
-        Ok(())
+        let answer = self.peers.call(DRAIN, self.peers.preferred(), send).await?;
+        // A process of the version before does not say.
+        Ok(answer.over_ms.map_or(over, Duration::from_millis))
     }
 }
 
@@ -146,8 +147,9 @@ impl pb::directory_server::Directory for Served {
         request: Request<pb::DrainRequest>,
     ) -> Result<Response<pb::DrainAnswer>, Status> {
         let pb::DrainRequest { node, over_ms } = request.into_inner();
-        self.0.drain(&node, Duration::from_millis(over_ms)).await.map_err(to_status)?;
-        Ok(Response::new(pb::DrainAnswer {}))
+        let over = Duration::from_millis(over_ms);
+        let holds = self.0.drain(&node, over).await.map_err(to_status)?;
+        Ok(Response::new(pb::DrainAnswer { over_ms: Some(millis(holds)) }))
     }
 }
 

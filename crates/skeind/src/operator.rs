@@ -73,7 +73,8 @@ impl Operator {
             Order::Nodes => self.nodes().await,
             Order::Drain { node, over_ms } => {
                 let over = Duration::from_millis(over_ms);
-                self.directory()?.drain(&node, over).await?;
+                let holds = self.directory()?.drain(&node, over).await?;
+                let over_ms = u64::try_from(holds.as_millis()).unwrap_or(u64::MAX);
                 Ok(Answer::Draining(Draining { node, over_ms }))
             }
             Order::Uploads => self.uploads().await,

@@ -117,6 +117,24 @@ impl Status {
         let lease = held.into_iter().find(|lease| lease.name == name);
         Ok(lease.and_then(|lease| order::decode(&lease.value)))
     }
+
+    /// Gives a stay the order that was given to the one before it, so that it is the first here too.
+    async fn carry_over(
+        &self,
+        node: &str,
+        lost: Term,
+        stay: Term,
+    ) -> Result<Option<Duration>, Refusal> {
+        let Some(over) = self.order(node, lost).await? else { return Ok(None) };
+        let (name, lifetime) = (order::lease_name(node, stay), ORDER_LIFETIME + over);
+        let acquired = self.leases.acquire(&name, &order::encode(over), lifetime).await;
+        // Nobody else's is there unless an operator was quicker by a moment: then that one holds.
+        if acquired.map_err(away)?.is_some() {
+            Ok(Some(over))
+        } else {
+            self.order(node, stay).await
+        }
+    }
 }
 
 #[async_trait]
@@ -147,7 +165,7 @@ impl Directory for Status {
         let stay = self.stay(&report, term).await?;
         // An order that the node has not heard of before it was late holds.
         let drain = match (self.order(node, stay).await?, term) {
-            (None, Some(lost)) => self.order(node, lost).await?,
+            (None, Some(lost)) => self.carry_over(node, lost, stay).await?,
             (drain, _) => drain,
         };
         Ok(Reported { term: stay, drain })
@@ -181,19 +199,23 @@ impl Directory for Status {
     }
 
     /// As the trait says. The first order holds; a later one to the same stay changes nothing.
-    async fn drain(&self, node: &str, over: Duration) -> Result<(), Refusal> {
+    async fn drain(&self, node: &str, over: Duration) -> Result<Duration, Refusal> {
         check_name(node)?;
         let over = over.min(DRAIN_MAX);
         let known = self.known(node).await?;
         let known = known.ok_or_else(|| Refusal::not_found("chat server"))?;
         let starting = || unavailable("the chat server is just starting", RETRY_AFTER);
-        let name = order::lease_name(node, known.term.ok_or_else(starting)?);
+        let term = known.term.ok_or_else(starting)?;
+        let name = order::lease_name(node, term);
         let lifetime = ORDER_LIFETIME + over;
         let acquired = self.leases.acquire(&name, &order::encode(over), lifetime).await;
         if acquired.map_err(away)?.is_some() {
             tracing::info!(node.name = %node, over_s = over.as_secs(), "a node is to drain");
+            return Ok(over);
         }
-        Ok(())
+        // It may have run out between the two, or be of a version that this one cannot read.
+        let before = self.order(node, term).await?;
+        before.ok_or_else(|| unavailable("the order to drain is changing", RETRY_AFTER))
     }
 }
 

@@ -93,9 +93,10 @@ pub trait Directory: Send + Sync {
     async fn nodes(&self) -> Result<Vec<NodeReport>, Refusal>;
 
     /// Asks a node to send its sessions to others, spread over this time. It learns of it with its
-    /// next report.
+    /// next report. Answers the time that holds: the first order does, so it is another one if the
+    /// node was told before, or if this one is longer than a drain may be.
     ///
     /// # Errors
     /// `not_found` if no node of this name is there; `unavailable`.
-    async fn drain(&self, node: &str, over: Duration) -> Result<(), Refusal>;
+    async fn drain(&self, node: &str, over: Duration) -> Result<Duration, Refusal>;
 }

@@ -129,7 +129,7 @@ impl Directory for OneNode {
         Ok(Vec::new())
     }
 
-    async fn drain(&self, _node: &str, _over: Duration) -> Result<(), Refusal> {
+    async fn drain(&self, _node: &str, _over: Duration) -> Result<Duration, Refusal> {
         Err(Refusal::not_found("node"))
     }
 }

@@ -106,8 +106,8 @@ impl Directory for Nodes {
         Ok(self.reports.lock().unwrap().iter().map(|(report, _)| report.clone()).collect())
     }
 
-    async fn drain(&self, node: &str, over: Duration) -> Result<(), Refusal> {
-        if over.is_zero() { Err(Refusal::not_found(node)) } else { Ok(()) }
+    async fn drain(&self, node: &str, over: Duration) -> Result<Duration, Refusal> {
+        if over.is_zero() { Err(Refusal::not_found(node)) } else { Ok(over / 2) }
     }
 }
 

@@ -174,7 +174,7 @@ pub(crate) struct Node {
 pub(crate) struct Draining {
     /// To which node.
     pub(crate) node: String,
-    /// Over which time.
+    /// The time that holds: that of the first order, where there were several.
     pub(crate) over_ms: u64,
 }
 

@@ -143,23 +143,30 @@ async fn a_name_has_one_node_at_a_time() {
 
 #[tokio::test]
 async fn who_is_to_drain_gets_no_one_from_the_order_on() {
-    let (status, _) = two();
+    let (status, other) = two();
     let over = Duration::from_secs(30);
     let unknown = status.drain("a", over).await.expect_err("not there");
     assert_eq!(unknown.code, Code::NotFound);
 
     let (a, _) = (first(&status, "a", 0).await, first(&status, "b", 9).await);
     first(&status, "a2", 9).await;
-    status.drain("a", over).await.expect("it is there");
+    assert_eq!(status.drain("a", over).await, Ok(over));
     for _ in 0..20 {
         assert_ne!(assigned(&status).await, Ok("a".into()));
     }
-    status.drain("a", over * 2).await.expect("once is enough");
+    assert_eq!(other.drain("a", over * 2).await, Ok(over), "the first order holds");
     let reported = status.report(report("a", 0), Some(a)).await;
     assert_eq!(reported, Ok(Reported { term: a, drain: Some(over) }));
     let draining: Vec<_> = status.nodes().await.expect("the bus is there");
     let draining = draining.iter().map(|node| (&*node.node.name, node.draining));
     assert_eq!(draining.collect::<Vec<_>>(), [("a", true), ("a2", false), ("b", false)]);
+}
+
+#[tokio::test]
+async fn no_drain_takes_longer_than_a_day() {
+    let (status, _) = two();
+    first(&status, "a", 0).await;
+    assert_eq!(status.drain("a", DRAIN_MAX * 2).await, Ok(DRAIN_MAX));
 }
 
 #[tokio::test(start_paused = true)]
@@ -172,6 +179,7 @@ async fn an_order_holds_for_one_stay() {
     time::advance(LEASE_LIFETIME).await;
     let late = status.report(report("a", 0), Some(term)).await.expect("nobody has the name");
     assert_eq!(late.drain, Some(over));
+    assert_eq!(status.drain("a", over * 2).await, Ok(over), "it is the first of this stay too");
     // Started again, it is an ordinary node.
     status.leave("a", late.term).await.expect("the bus is there");
     let again = status.report(report("a", 0), None).await.expect("the name is free");
