@@ -9,6 +9,7 @@ use skein_core::{
     entry::Draft,
     id::{AccountId, EntryId, LogId},
     limit, policy,
+    port::resource::Resource,
     refusal::Refusal,
     time::Clock,
 };
@@ -32,6 +33,7 @@ pub(crate) struct Answerer {
     pub(crate) hub: Arc<Hub>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) hints: Arc<dyn Hints>,
+    pub(crate) resource: Arc<dyn Resource>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -80,6 +82,11 @@ impl Answerer {
                 let conversations = self.store.conversations(account).await?;
                 let conversations = conversations.into_iter().map(Into::into).collect();
                 Ok(Kind::Conversations(pb::Conversations { conversations }))
+            }
+            // An upload's id means nothing without its account, which is the session's.
+            Request::DiscardUpload(id) => {
+                self.resource.discard_upload(account, id).await?;
+                Ok(Kind::Discarded(pb::UploadDiscarded {}))
             }
         }
     }
@@ -150,5 +157,6 @@ const fn name(request: &pb::request::Kind) -> &'static str {
         Kind::ListContacts(_) => "list_contacts",
         Kind::ListRequests(_) => "list_requests",
         Kind::ListConversations(_) => "list_conversations",
+        Kind::DiscardUpload(_) => "discard_upload",
     }
 }

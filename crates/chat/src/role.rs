@@ -149,7 +149,13 @@ pub async fn bind(
     let doorkeeper = Doorkeeper::new(config.unproven_per_address_max);
     let service = Service {
         config: Arc::new(config),
-        answerer: Answerer { hub: Arc::clone(&hub), store, hints, clock },
+        answerer: Answerer {
+            hub: Arc::clone(&hub),
+            store,
+            hints,
+            resource: Arc::clone(&resource),
+            clock,
+        },
         resource,
         ending: drain.ending.clone(),
         shutdown: shutdown.clone(),

@@ -300,6 +300,20 @@ impl Uploads for Ledger {
         Ok(stale && book.uploads.remove(&(account, id)).is_some())
     }
 
+    async fn cancel_upload(
+        &self,
+        account: AccountId,
+        id: UploadId,
+    ) -> Result<Option<StaleUpload>, StoreError> {
+        let mut book = self.book();
+        let found = book.uploads.get(&(account, id)).cloned();
+        let open = found.filter(|up| !up.completing && !book.blobs.contains_key(&up.blob));
+        let Some(upload) = open else { return Ok(None) };
+        book.uploads.remove(&(account, id));
+        let Upload { blob, touched, checkpoint: Checkpoint { parts, .. }, .. } = upload;
+        Ok(Some(StaleUpload { account, id, blob, touched, parts }))
+    }
+
     async fn stale_uploads(
         &self,
         before: Timestamp,

@@ -8,7 +8,7 @@ use skein_blob::{
     thumbnail::{Limits, Studio},
 };
 use skein_core::{
-    id::{AccountId, BlobId},
+    id::{AccountId, BlobId, UploadId},
     port::resource::{OpenDownload, OpenUpload, Resource, UploadSpec, Variant},
     refusal::{Code, Refusal},
     time::{Clock, Timestamp},
@@ -125,6 +125,10 @@ impl Resource for ResourceRole {
             return Err(draining());
         }
         upload::open(Arc::clone(&self.parts), account, spec).await
+    }
+
+    async fn discard_upload(&self, account: AccountId, id: UploadId) -> Result<(), Refusal> {
+        upload::discard(Arc::clone(&self.parts), account, id).await
     }
 
     async fn open_download(

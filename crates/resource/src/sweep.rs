@@ -14,7 +14,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use metrics::counter;
 use skein_blob::{
-    depot, multipart,
+    depot,
     staging::{self, Found},
 };
 use skein_core::{id::BlobId, port::resource::Variant, time::Timestamp};
@@ -26,7 +26,7 @@ use crate::{
     incoming::Incoming,
     metric,
     role::{Parts, on_disk},
-    upload::completing,
+    upload::{self, completing},
 };
 
 /// How long an upload may be completing before whoever was at it counts as gone. Completing takes
@@ -186,13 +186,7 @@ async fn expire_one(
     if !parts.records.discard_upload(account, id, blob, Some(before)).await? {
         return Ok(false);
     }
-    parts.incoming.remove(blob).await?;
-    let held = multipart::Parts::restore(&upload.parts);
-    if let (Some(multipart), Some(held)) = (parts.depot.multipart(), held) {
-        multipart.abort(blob, &held).await?;
-    }
-    // Its bytes are there if a crash came before the last step of finishing.
-    parts.depot.delete(blob, Variant::Original).await?;
+    upload::remove_bytes(parts, upload).await?;
     Ok(true)
 }
 

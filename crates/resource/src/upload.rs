@@ -16,12 +16,13 @@ pub(crate) mod spooled;
 
 use std::{sync::Arc, time::Duration};
 
+use skein_blob::multipart;
 use skein_core::{
-    id::{AccountId, BlobId},
-    port::resource::{OpenUpload, UploadSpec},
+    id::{AccountId, BlobId, UploadId},
+    port::resource::{OpenUpload, UploadSpec, Variant},
     refusal::{Code, Refusal},
 };
-use skein_store::upload::{self, Checkpoint, UploadState};
+use skein_store::upload::{self, Checkpoint, StaleUpload, UploadState};
 use tokio::{sync::OwnedMutexGuard, time::timeout};
 
 use crate::{
@@ -106,6 +107,45 @@ async fn open_there(
     }
     tracing::error!("an upload that was given up is still there");
     Err(Refusal::internal().into())
+}
+
+/// See [`Resource::discard_upload`](skein_core::port::resource::Resource::discard_upload).
+pub(crate) async fn discard(
+    parts: Arc<Parts>,
+    account: AccountId,
+    id: UploadId,
+) -> Result<(), Refusal> {
+    let seat = parts.table.seat((account, id));
+    let slot = timeout(SLOT_PATIENCE, seat.slot()).await.map_err(|_| busy())?;
+    let there = Arc::clone(&parts);
+    parts.to_end(discard_there(there, seat, slot)).await
+}
+
+async fn discard_there(
+    parts: Arc<Parts>,
+    seat: Seat,
+    mut slot: OwnedMutexGuard<Slot>,
+) -> Result<(), ResourceError> {
+    // Once its record is gone, nobody would know of parts that stay at a store that is away.
+    parts.depot.reach().await?;
+    let (account, id) = seat.key();
+    let Some(gone) = parts.records.cancel_upload(account, id).await? else { return Ok(()) };
+    // Whoever has it open here is told with the next bytes; elsewhere, with the next checkpoint.
+    let generation = slot.generation + 1;
+    *slot = Slot { generation, ..Slot::default() };
+    remove_bytes(&parts, &gone).await
+}
+
+/// Removes the bytes of an upload whose record is gone.
+pub(crate) async fn remove_bytes(parts: &Parts, gone: &StaleUpload) -> Result<(), ResourceError> {
+    parts.incoming.remove(gone.blob).await?;
+    let held = multipart::Parts::restore(&gone.parts);
+    if let (Some(multipart), Some(held)) = (parts.depot.multipart(), held) {
+        multipart.abort(gone.blob, &held).await?;
+    }
+    // Its bytes are there if a crash came before the last step of finishing.
+    parts.depot.delete(gone.blob, Variant::Original).await?;
+    Ok(())
 }
 
 impl Opening {

@@ -39,6 +39,7 @@ const TABLE: &[(&str, &[Role])] = &[
     ("/skein.cluster.v1.Directory/Nodes", &[Role::Admin]),
     ("/skein.cluster.v1.Directory/Drain", &[Role::Admin]),
     ("/skein.cluster.v1.Resource/Upload", &[Role::Chat]),
+    ("/skein.cluster.v1.Resource/Discard", &[Role::Chat]),
     ("/skein.cluster.v1.Resource/Download", &[Role::Chat]),
     // Says only whether a service is there.
     ("/grpc.health.v1.Health/Check", Role::ALL),
@@ -138,6 +139,7 @@ mod tests {
             ("/skein.cluster.v1.Directory/Nodes", &[Role::Admin]),
             ("/skein.cluster.v1.Directory/Drain", &[Role::Admin]),
             ("/skein.cluster.v1.Resource/Upload", &[Role::Chat]),
+            ("/skein.cluster.v1.Resource/Discard", &[Role::Chat]),
             ("/skein.cluster.v1.Resource/Download", &[Role::Chat]),
             ("/grpc.health.v1.Health/Check", Role::ALL),
             ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", &[Role::Admin]),

@@ -29,6 +29,8 @@ pub(crate) const NODES: Method = any("nodes", 3_000);
 pub(crate) const DRAIN: Method = any("drain", 3_000);
 /// Opens an upload, which may read back up to one part of it. Opening again supersedes.
 pub(crate) const OPEN_UPLOAD: Method = any("open_upload", 10_000);
+/// Throws an upload away. What is gone is not there a second time.
+pub(crate) const DISCARD_UPLOAD: Method = any("discard_upload", 10_000);
 /// Opens a download.
 pub(crate) const OPEN_DOWNLOAD: Method = any("open_download", 10_000);
 /// Whether a peer is well.

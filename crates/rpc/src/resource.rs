@@ -28,7 +28,7 @@ pub(crate) use self::served::Served;
 use self::{sink::Sink, source::Source};
 use crate::{
     access::Role,
-    call::{MESSAGE_BYTES_MAX, OPEN_DOWNLOAD, OPEN_UPLOAD},
+    call::{DISCARD_UPLOAD, MESSAGE_BYTES_MAX, OPEN_DOWNLOAD, OPEN_UPLOAD},
     credentials::Credentials,
     pb::{
         self, download_answer, resource_client::ResourceClient, upload_answer, upload_request::Kind,
@@ -69,6 +69,13 @@ impl Resource for Client {
         let order = self.peers.by_key(&key(account, spec.id));
         let open = convert::open_to(account, spec);
         self.peers.call(OPEN_UPLOAD, order, |attempt| upload(attempt, open.clone())).await
+    }
+
+    async fn discard_upload(&self, account: AccountId, id: UploadId) -> Result<(), Refusal> {
+        // The process that has it open, if it is there.
+        let order = self.peers.by_key(&key(account, id));
+        let message = pb::DiscardRequest { account: account.0, id: convert::bytes(&id.0) };
+        self.peers.call(DISCARD_UPLOAD, order, |attempt| discard(attempt, message.clone())).await
     }
 
     async fn open_download(
@@ -114,6 +121,12 @@ async fn upload(attempt: Try, open: pb::UploadOpen) -> Result<OpenUpload, Failur
         }),
         upload_answer::Kind::Stored(_) => Err(Malformed("upload").into()),
     }
+}
+
+async fn discard(attempt: Try, message: pb::DiscardRequest) -> Result<(), Failure> {
+    let request = attempt.request(message);
+    stub(attempt).discard(request).await?;
+    Ok(())
 }
 
 async fn download(attempt: Try, message: pb::DownloadRequest) -> Result<OpenDownload, Failure> {

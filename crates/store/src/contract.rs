@@ -72,6 +72,7 @@ macro_rules! run_contract {
                 is_found_stale_in_pages;
             upload_opening:
                 supersedes_earlier_ones,
+                can_be_cancelled_by_its_account,
                 counts_as_a_touch,
                 is_not_hit_by_who_means_an_earlier_one,
                 goes_on_completing,

@@ -194,6 +194,14 @@ pub trait Uploads: Send + Sync {
         untouched_since: Option<Timestamp>,
     ) -> Result<bool, StoreError>;
 
+    /// Throws an upload away because its account does not want it any more. Answers what it was, so
+    /// that its bytes can follow; `None` if there is none, or all its bytes are there.
+    async fn cancel_upload(
+        &self,
+        account: AccountId,
+        id: UploadId,
+    ) -> Result<Option<StaleUpload>, StoreError>;
+
     /// Receiving uploads neither opened nor recorded since `before`, the longest untouched first, at most
     /// `limit`; or those that follow on `after`.
     async fn stale_uploads(

@@ -2,7 +2,7 @@
 
 use skein_core::{
     entry::Draft,
-    id::{AccountId, EntryId, LogId, Seq},
+    id::{AccountId, EntryId, LogId, Seq, UploadId},
     limit,
     name::Note,
     port::directory::{ChatNode, Trust},
@@ -44,6 +44,8 @@ pub enum Request {
     ListRequests,
     /// List the account's conversations.
     ListConversations,
+    /// Give up an upload of the account.
+    DiscardUpload(UploadId),
 }
 
 /// Which part of a log to read.
@@ -113,6 +115,10 @@ impl Request {
             Kind::ListContacts(_) => Ok(Self::ListContacts),
             Kind::ListRequests(_) => Ok(Self::ListRequests),
             Kind::ListConversations(_) => Ok(Self::ListConversations),
+            Kind::DiscardUpload(discard) => {
+                let id = UploadId::try_from(&discard.id[..]);
+                Ok(Self::DiscardUpload(id.map_err(Malformed::id("discard_upload.id"))?))
+            }
         }
     }
 }

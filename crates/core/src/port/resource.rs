@@ -88,6 +88,13 @@ pub trait Resource: Send + Sync {
         spec: UploadSpec,
     ) -> Result<OpenUpload, Refusal>;
 
+    /// Throws an upload of the account away, with its bytes, unless all of them are there. Whoever has
+    /// it open is superseded. One that is not known is none to throw away: no error.
+    ///
+    /// # Errors
+    /// `timed_out` while its last bytes are worked on; `unavailable` if the bytes cannot be reached.
+    async fn discard_upload(&self, account: AccountId, id: UploadId) -> Result<(), Refusal>;
+
     /// Opens a complete blob for reading from `offset`, at most `length` bytes or to its end.
     ///
     /// # Errors

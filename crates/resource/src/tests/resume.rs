@@ -53,6 +53,30 @@ async fn a_second_opening_supersedes_the_first() {
 }
 
 #[tokio::test]
+async fn an_upload_that_its_account_gives_up_leaves_nothing() {
+    let stage = Stage::new();
+    let file = content(3000);
+    let spec = spec(1, OCTETS, &file);
+    let (blob, _, mut sink) = stage.open(&spec).await;
+    sink.write(chunks(&file[..1000], 100)).await.unwrap();
+    stage.role.discard_upload(AccountId(ACCOUNT.0 + 1), spec.id).await.unwrap();
+    sink.write(chunks(&file[1000..2000], 100)).await.unwrap();
+    stage.role.discard_upload(ACCOUNT, spec.id).await.unwrap();
+    assert_eq!(code(sink.write(chunks(&file[2000..], 100)).await), Some(Code::Superseded));
+    drop(sink);
+    assert_eq!((files(stage.root().join("staging")), stage.role.live_uploads()), (0, 0));
+    // Nothing is known of it: neither again, nor when it is begun anew.
+    stage.role.discard_upload(ACCOUNT, spec.id).await.unwrap();
+    let (other, offsets, mut sink) = stage.open(&spec).await;
+    assert_eq!(offsets, Offsets::default());
+    assert_ne!(other, blob);
+    sink.write(chunks(&file, 100)).await.unwrap();
+    let info = sink.finish().await.unwrap();
+    stage.role.discard_upload(ACCOUNT, spec.id).await.unwrap();
+    assert!(stage.bytes(info.id).await == file);
+}
+
+#[tokio::test]
 async fn a_write_whose_caller_is_gone_counts() {
     let stage = Stage::new();
     let file = content(MIB);

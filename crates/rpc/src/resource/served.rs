@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use skein_core::{
+    id::{AccountId, UploadId},
     port::resource::{DownloadSource, OpenUpload, Resource, UploadSink, Variant},
     refusal::{Code, Refusal},
 };
@@ -63,6 +64,16 @@ impl resource_server::Resource for Served {
         Ok(Response::new(Box::pin(answers.map(|answer: Result<_, Status>| {
             answer.map(|kind| pb::UploadAnswer { kind: Some(kind) })
         }))))
+    }
+
+    async fn discard(
+        &self,
+        request: Request<pb::DiscardRequest>,
+    ) -> Result<Response<pb::DiscardAnswer>, Status> {
+        let asked = request.into_inner();
+        let id = UploadId::try_from(&asked.id[..]).map_err(|_| malformed("id"))?;
+        self.resource.discard_upload(AccountId(asked.account), id).await.map_err(to_status)?;
+        Ok(Response::new(pb::DiscardAnswer {}))
     }
 
     async fn download(

@@ -172,6 +172,11 @@ impl Resource for Blobs {
         Ok(OpenUpload::Partial { blob, offsets, sink })
     }
 
+    async fn discard_upload(&self, _account: AccountId, id: UploadId) -> Result<(), Refusal> {
+        self.0.files.lock().unwrap().remove(&id);
+        Ok(())
+    }
+
     async fn open_download(
         &self,
         blob: BlobId,

@@ -105,6 +105,19 @@ async fn megabytes_go_up_and_come_down() {
 }
 
 #[tokio::test]
+async fn an_upload_can_be_thrown_away() {
+    let (_authority, blobs, _process, client) = one().await;
+    let spec = spec(1, 10);
+    let (_, _, mut sink) = partial(&client, spec.clone()).await;
+    sink.write(vec![Bytes::from_static(b"12345")]).await.unwrap();
+    drop(sink);
+    assert_eq!(client.discard_upload(ACCOUNT, spec.id).await, Ok(()));
+    assert_eq!(blobs.file(spec.id), None);
+    assert_eq!(client.discard_upload(ACCOUNT, spec.id).await, Ok(()));
+    assert_eq!(partial(&client, spec).await.1, Offsets::default());
+}
+
+#[tokio::test]
 async fn refusals_come_through_at_every_step() {
     let (_authority, _blobs, _process, client) = one().await;
     let large = client.open_upload(ACCOUNT, spec(1, TAKES_BYTES + 1)).await;

@@ -104,6 +104,33 @@ pub(crate) async fn goes_on_completing(store: Arc<dyn Store>) {
     assert!(store.completing_uploads(at(100), 10).await.unwrap().is_empty());
 }
 
+pub(crate) async fn can_be_cancelled_by_its_account(store: Arc<dyn Store>) {
+    let a = person(&store, "alice").await.id;
+    let b = person(&store, "bob").await.id;
+    let (id, blob) = (UploadId(bytes(1)), BlobId(bytes(1)));
+    open(&store, a, 1).await;
+    store.checkpoint_upload(a, id, Opening(1), checkpoint(600), false, at(7)).await.unwrap();
+    assert_eq!(store.cancel_upload(b, id).await.unwrap(), None, "not theirs");
+    let gone = store.cancel_upload(a, id).await.unwrap().expect("it was there");
+    assert_eq!((gone.account, gone.id, gone.blob, gone.touched), (a, id, blob, at(7)));
+    assert_eq!(gone.parts, checkpoint(600).parts);
+    assert_eq!(store.cancel_upload(a, id).await.unwrap(), None);
+    assert!(store.open_uploads(10).await.unwrap().is_empty());
+    // Its account has the room again, and whoever had it open records nothing more.
+    let quota = Quota { bytes: FILE_BYTES_CHARGED_MIN, open_uploads: 1 };
+    let late = store.checkpoint_upload(a, id, Opening(1), checkpoint(700), false, NOW).await;
+    assert_eq!(refused(late), Code::NotFound);
+    store.open_upload(a, spec(2, SIZE), BlobId(bytes(2)), quota, NOW).await.unwrap();
+
+    // What is complete, or becoming so, stays.
+    let id = UploadId(bytes(2));
+    store.checkpoint_upload(a, id, Opening(1), checkpoint(SIZE), true, NOW).await.unwrap();
+    assert_eq!(store.cancel_upload(a, id).await.unwrap(), None);
+    store.complete_upload(a, id, BlobId(id.0), None, NOW).await.unwrap();
+    assert_eq!(store.cancel_upload(a, id).await.unwrap(), None);
+    assert!(store.blob(BlobId(id.0)).await.unwrap().is_some());
+}
+
 pub(crate) async fn counts_as_a_touch(store: Arc<dyn Store>) {
     let a = person(&store, "alice").await.id;
     let (id, blob) = (UploadId(bytes(1)), BlobId(bytes(1)));

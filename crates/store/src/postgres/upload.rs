@@ -152,6 +152,25 @@ impl Uploads for Postgres {
         .await
     }
 
+    async fn cancel_upload(
+        &self,
+        account: AccountId,
+        upload: UploadId,
+    ) -> Result<Option<StaleUpload>, StoreError> {
+        self.write("cancel an upload", |db| async move {
+            storage::lock(&db, account).await?;
+            // Where the answer to a commit is lost, the next try finds nothing: what the first has left
+            // of the bytes is for the sweeper.
+            let sql = "DELETE FROM uploads WHERE account = $1 AND id = $2 AND state = 1 \
+                       RETURNING account, id, blob, touched_ms, parts, size";
+            let gone = db.query_opt(sql, &[&id(account.0), &upload.0.as_slice()]).await?;
+            let Some(row) = gone else { return Ok(None) };
+            storage::discarded(&db, account, number(&row, 5)?).await?;
+            stale(&row).map(Some)
+        })
+        .await
+    }
+
     async fn stale_uploads(
         &self,
         before: Timestamp,

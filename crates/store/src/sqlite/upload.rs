@@ -1,7 +1,7 @@
 //! Uploads in SQLite.
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, Params, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use skein_core::{
     id::{AccountId, BlobId, UploadId},
     name::MediaType,
@@ -151,6 +151,25 @@ impl Uploads for Sqlite {
         .await
     }
 
+    async fn cancel_upload(
+        &self,
+        account: AccountId,
+        id: UploadId,
+    ) -> Result<Option<StaleUpload>, StoreError> {
+        self.write("cancel an upload", move |db| {
+            let sql = "DELETE FROM uploads WHERE account = ?1 AND id = ?2 AND state = 1 \
+                       RETURNING account, id, blob, touched_ms, parts, size";
+            let gone = db
+                .prepare_cached(sql)?
+                .query_row(params![Id(account.0), id.0], |row| Ok((stale(row)?, number(row, 5)?)))
+                .optional()?;
+            let Some((upload, size)) = gone else { return Ok(None) };
+            storage::discarded(db, account, size)?;
+            Ok(Some(upload))
+        })
+        .await
+    }
+
     async fn stale_uploads(
         &self,
         before: Timestamp,
@@ -168,19 +187,21 @@ impl Uploads for Sqlite {
             });
             let mut statement = db.prepare_cached(sql)?;
             let place = params![Int(before.0), Int(touched), Id(account), id, count(limit)];
-            let found = statement.query_map(place, |row| {
-                Ok(StaleUpload {
-                    account: AccountId(number(row, 0)?),
-                    id: UploadId(row.get(1)?),
-                    blob: BlobId(row.get(2)?),
-                    touched: Timestamp(number(row, 3)?),
-                    parts: row.get(4)?,
-                })
-            })?;
+            let found = statement.query_map(place, stale)?;
             Ok(found.collect::<Result<_, _>>()?)
         })
         .await
     }
+}
+
+fn stale(row: &Row<'_>) -> rusqlite::Result<StaleUpload> {
+    Ok(StaleUpload {
+        account: AccountId(number(row, 0)?),
+        id: UploadId(row.get(1)?),
+        blob: BlobId(row.get(2)?),
+        touched: Timestamp(number(row, 3)?),
+        parts: row.get(4)?,
+    })
 }
 
 /// A row of the table.

@@ -127,6 +127,7 @@ fn requests() -> Vec<Good> {
         request("list contacts", request::Kind::ListContacts(pb::ListContacts {})),
         request("list requests", request::Kind::ListRequests(pb::ListRequests {})),
         request("list conversations", request::Kind::ListConversations(pb::ListConversations {})),
+        request("discard upload", request::Kind::DiscardUpload(pb::DiscardUpload { id: id() })),
     ]
 }
 
@@ -172,6 +173,7 @@ fn replies() -> Vec<Good> {
             "reply conversations",
             reply::Kind::Conversations(pb::Conversations { conversations: vec![conversation()] }),
         ),
+        reply("reply discarded", reply::Kind::Discarded(pb::UploadDiscarded {})),
     ]
 }
 

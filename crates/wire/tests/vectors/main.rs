@@ -176,7 +176,7 @@ fn answer(kind: reply::Kind) -> Result<(), Malformed> {
         reply::Kind::Accounts(found) => {
             found.accounts.into_iter().try_for_each(|one| Profile::try_from(one).map(drop))
         }
-        reply::Kind::Step(_) => Ok(()),
+        reply::Kind::Step(_) | reply::Kind::Discarded(_) => Ok(()),
         reply::Kind::Contacts(list) => {
             list.contacts.into_iter().try_for_each(|one| Contact::try_from(one).map(drop))
         }
