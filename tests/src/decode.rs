@@ -212,7 +212,7 @@ fn answer(kind: Option<reply::Kind>) {
         Some(reply::Kind::Conversations(list)) => {
             converted(list.conversations, Conversation::try_from);
         }
-        Some(reply::Kind::Step(_)) | None => {}
+        Some(reply::Kind::Step(_) | reply::Kind::Discarded(_)) | None => {}
     }
 }
 
