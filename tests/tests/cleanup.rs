@@ -7,8 +7,8 @@ use skein_ops::lifecycle::{Outcome, Shutdown};
 use skein_testkit::{
     eventually,
     gate::{Gate, befriend},
+    network::UdpRelay,
     raw::RawSession,
-    relay::{Relay, Weather},
 };
 use skein_wire::close::CloseCode;
 use skeind::{Config, Role, Server};
@@ -30,7 +30,7 @@ async fn sessions_queues_and_topics_are_gone_with_the_client() {
     let listening = server.ready();
     let gate = Gate::new(&listening.http.expect("a gate"));
     let (alice, mut bob) = (gate.newcomer("alice").await, gate.newcomer("bob").await);
-    let relay = Relay::start(listening.quic.expect("a chat node")).await.expect("a relay");
+    let relay = UdpRelay::start(listening.quic.expect("a chat node")).expect("a relay");
     bob.chat.address = relay.address().to_string();
     let keep_alive = DialConfig { keep_alive: Duration::from_millis(500), ..Default::default() };
     let mut alice = RawSession::open_with(&alice, keep_alive).await.expect("welcome");
@@ -41,7 +41,7 @@ async fn sessions_queues_and_topics_are_gone_with_the_client() {
     eventually("both live on their conversation", || async { hub.followed_logs() == 3 }).await;
     assert_eq!(hub.sessions(), 2);
 
-    relay.set(Weather { cut: true, ..Weather::default() });
+    relay.cut(true);
     eventually("the silent client is cleaned up", || async { hub.sessions() == 1 }).await;
     eventually("its personal log too", || async { hub.followed_logs() == 2 }).await;
 

@@ -7,8 +7,8 @@ use skein_net::dial::DialConfig;
 use skein_testkit::{
     PATIENCE, eventually,
     gate::{Gate, befriend},
+    network::UdpRelay,
     raw::{RawSession, text_draft},
-    relay::{Relay, Weather},
     server::Server,
 };
 use skein_wire::{
@@ -128,14 +128,14 @@ async fn a_dead_client_is_cleaned_up_after_the_idle_timeout() {
     let (alice, mut bob) = (gate.newcomer("alice").await, gate.newcomer("bob").await);
     let keep_alive = DialConfig { keep_alive: Duration::from_millis(500), ..Default::default() };
     let mut alice = RawSession::open_with(&alice, keep_alive).await.expect("welcome");
-    let relay = Relay::start(server.quic()).await.expect("a relay");
+    let relay = UdpRelay::start(server.quic()).expect("a relay");
     bob.chat.address = relay.address().to_string();
     let mut bob = RawSession::open_with(&bob, keep_alive).await.expect("welcome");
     befriend(&mut alice, &mut bob).await;
     let account = bob.account();
     assert!(is_online(&mut alice, account).await);
     // Bob's network is gone: no packet says so, the silence does.
-    relay.set(Weather { cut: true, ..Weather::default() });
+    relay.cut(true);
     assert!(!presence_of(&mut alice, account).await);
     assert!(!is_online(&mut alice, account).await);
 }
@@ -146,7 +146,7 @@ async fn a_session_goes_on_when_the_client_comes_from_elsewhere() {
     let gate = Gate::new(server.http());
     let (alice, mut bob) = (gate.newcomer("alice").await, gate.newcomer("bob").await);
     let mut alice = RawSession::open(&alice).await.expect("welcome");
-    let relay = Relay::start(server.quic()).await.expect("a relay");
+    let relay = UdpRelay::start(server.quic()).expect("a relay");
     bob.chat.address = relay.address().to_string();
     let mut bob = RawSession::open(&bob).await.expect("welcome");
     let conversation = befriend(&mut alice, &mut bob).await;
@@ -270,14 +270,14 @@ async fn a_second_login_on_the_same_device_ends_the_first() {
 }
 
 /// A server with a session whose client has fallen silent, so that it cannot be drained at once.
-async fn with_a_silent_session(config: &str) -> (Server, Relay, RawSession) {
+async fn with_a_silent_session(config: &str) -> (Server, UdpRelay, RawSession) {
     let server = Server::with_config(config);
     let gate = Gate::new(server.http());
     let mut login = gate.newcomer("alice").await;
-    let relay = Relay::start(server.quic()).await.expect("a relay");
+    let relay = UdpRelay::start(server.quic()).expect("a relay");
     login.chat.address = relay.address().to_string();
     let session = RawSession::open(&login).await.expect("welcome");
-    relay.set(Weather { cut: true, ..Weather::default() });
+    relay.cut(true);
     (server, relay, session)
 }
 

@@ -17,7 +17,7 @@ use skein_core::{
 use skein_testkit::{
     PATIENCE,
     cli::Cli,
-    relay::{Relay, Weather},
+    network::{Conditions, UdpRelay},
     server::Server,
     transfer::Synthetic,
 };
@@ -180,27 +180,27 @@ fn a_download_continues_after_its_client_was_killed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_goes_on_through_cuts_loss_and_another_address() {
     let mut server = Server::start();
-    let relay = Relay::start(server.quic()).await.expect("a relay");
+    let relay = UdpRelay::start(server.quic()).expect("a relay");
     server.kill();
     server.restart_with(&format!("[chat]\nadvertise = \"{}\"\n", relay.address()));
     let (alice, bob) = Cli::contacts(server.http());
     let file = alice.path("walk.bin");
     write_synthetic(&file, 12 * MIB);
-    let bad = Weather { delay: Duration::from_millis(5), loss: 0.01, ..Weather::default() };
-    relay.set(bad);
+    let bad = Conditions::delayed(Duration::from_millis(5)).with_loss(0.01);
+    relay.set_both(bad);
 
     let client = alice.start(&["send", "bob", "--file", "walk.bin"]);
     for at_mib in [2, 6] {
         await_durable(&server, at_mib * MIB);
-        relay.set(Weather { cut: true, ..bad });
+        relay.cut(true);
         // A walk out of the door: nothing for a while, then another address.
         tokio::time::sleep(Duration::from_millis(800)).await;
         relay.rebind();
-        relay.set(bad);
+        relay.set_both(bad);
     }
     let sent = client.find(|object| object["seq"].is_u64());
     assert_eq!(sent["resumed_from"], 0, "one stream, which never noticed");
-    relay.set(Weather::default());
+    relay.set_both(Conditions::default());
     bob.json(&["get", "alice", "1", "-o", "copy.bin"]);
     assert_eq!(sha256(&bob.path("copy.bin")), sha256(&file));
 }

@@ -6,7 +6,7 @@
 //! [`Postgres`](postgres::Postgres), [`Redis`](redis::Redis) and [`S3`](s3::S3) are the real servers
 //! that a cluster stands on, ended when the test process ends, in whatever way;
 //! [`RawSession`](raw::RawSession) speaks the wire directly, for what a well-behaved client would
-//! not do; [`Relay`](relay::Relay) stands between a client and a server and spoils the network.
+//! not do; [`network`] stands between a client and a server and is as bad as told.
 //!
 //! Nothing here is a double: a missing binary is an error that says how to build it. Helpers panic
 //! with a sentence instead of returning errors, since a test has nothing better to do with one.
@@ -21,12 +21,12 @@ pub mod disk;
 pub mod folder;
 pub mod gate;
 pub mod memory;
+pub mod network;
 pub mod port;
 pub mod postgres;
 pub mod process;
 pub mod raw;
 pub mod redis;
-pub mod relay;
 pub mod s3;
 pub mod server;
 pub mod smtp;

@@ -27,7 +27,7 @@ use skein_ops::{clock::SystemClock, health::Health, lifecycle::Shutdown};
 use skein_resource::{Blobs, ResourceRole};
 use skein_status::Status;
 use skein_store::sqlite::Sqlite;
-use skein_testkit::relay::{Relay, Weather};
+use skein_testkit::network::UdpRelay;
 use tempfile::TempDir;
 
 /// How long the processes have from the soft stop to the hard one.
@@ -52,13 +52,13 @@ pub(crate) struct Scene {
 pub(crate) struct Node {
     pub(crate) running: Running,
     pub(crate) shutdown: Shutdown,
-    relay: Relay,
+    relay: UdpRelay,
 }
 
 impl Node {
     /// From now on no packet reaches it or leaves it; or all do again.
     pub(crate) fn cut(&self, cut: bool) {
-        self.relay.set(Weather { cut, ..Weather::default() });
+        self.relay.cut(cut);
     }
 
     pub(crate) fn sessions(&self) -> usize {
@@ -111,7 +111,7 @@ impl Scene {
     pub(crate) async fn node(&self, name: &str) -> Node {
         // Clients know it by the relay's address, which must be known before it is bound.
         let port = UdpSocket::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
-        let relay = Relay::start(port).await.expect("a relay");
+        let relay = UdpRelay::start(port).expect("a relay");
         let shutdown = Shutdown::new();
         let config = Config {
             name: name.into(),
