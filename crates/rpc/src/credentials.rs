@@ -157,8 +157,8 @@ impl Credentials {
         };
         if due {
             self.refresh();
-            self.judge();
         }
+        self.judge();
         let left = self.not_after().0.saturating_sub(self.clock.now().0);
         metric::certificate(Duration::from_millis(left));
     }

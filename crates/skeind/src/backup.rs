@@ -35,8 +35,6 @@ use crate::{
 const NOTE: &str = "backup.json";
 /// The copy of the store.
 const STORE: &str = "skein.db";
-/// A store that is being restored, as long as it is not whole.
-const STORE_PART: &str = "skein.db.part";
 /// The files.
 const BLOBS: &str = "blobs";
 /// The layout that this version writes and reads.
@@ -147,15 +145,21 @@ pub(crate) async fn restore(from: &Path, data: &Path) -> Result<Backup, BackupEr
     if !is_empty(data, &[DataFolder::LOCK])? {
         return Err(BackupError::NotEmpty(data.to_owned()));
     }
+    // First, though empty: from now on no server starts on the folder.
+    let part = folder.store_part();
+    blocking(data, {
+        let part = part.clone();
+        move || tree::write(&part, b"")
+    })
+    .await?;
     let mut copied = Copied::default();
     let blobs = from.join(BLOBS);
     if blobs.is_dir() {
         let into = folder.blobs();
         copied = blocking(data, move || tree::copy(&blobs, &into)).await?;
     }
-    // Last, and under its name only once it is whole and has begun anew: whatever ends this before
-    // leaves no store that a server would start on.
-    let (of, part) = (from.join(STORE), data.join(STORE_PART));
+    // Last, and under its name only once it is whole and has begun anew.
+    let of = from.join(STORE);
     blocking(data, {
         let part = part.clone();
         move || tree::write_copy(&of, &part)

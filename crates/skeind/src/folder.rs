@@ -30,6 +30,11 @@ pub enum FolderError {
         /// Why not.
         source: io::Error,
     },
+    /// A restore into it has not come to its end.
+    #[error(
+        "a restore into the data folder {0} was interrupted: delete what is in it and restore again"
+    )]
+    HalfRestored(PathBuf),
     /// Another server has it.
     #[error(
         "another skeind is using the data folder {0}: stop it, or give this one its own with --data"
@@ -43,6 +48,15 @@ impl DataFolder {
 
     /// Takes the folder, and creates it for its owner only if there is none.
     pub(crate) fn take(path: &Path) -> Result<Self, FolderError> {
+        let folder = Self::lock(path)?;
+        // An empty store beside the files of another one would have them all swept away.
+        if folder.store_part().exists() {
+            return Err(FolderError::HalfRestored(path.to_owned()));
+        }
+        Ok(folder)
+    }
+
+    fn lock(path: &Path) -> Result<Self, FolderError> {
         let disk = |source| FolderError::Disk { path: path.to_owned(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(disk)?;
         let lock = File::options()
@@ -67,6 +81,11 @@ impl DataFolder {
     /// The store's file.
     pub(crate) fn store(&self) -> PathBuf {
         self.path.join("skein.db")
+    }
+
+    /// A store that is being restored, as long as not all of the folder is there.
+    pub(crate) fn store_part(&self) -> PathBuf {
+        self.path.join("skein.db.part")
     }
 
     /// Where blobs and uploads under way are.

@@ -116,6 +116,40 @@ async fn a_file_that_went_away_unreferenced_leaves_no_record() {
 }
 
 #[tokio::test]
+async fn no_server_starts_on_a_folder_that_was_half_restored() {
+    let scene = Scene::new().await;
+    scene.file(1, true).await;
+    let to = scene.path("backup");
+    make_in(&scene.store, Some(&scene.blobs()), &to, NOW).await.unwrap();
+    // Whatever ends it: here the disk, once before the copy of the store and once within it.
+    let store = fs::read(to.join(STORE)).unwrap();
+    let data = scene.path("restored");
+    for broken in [None, Some(&b"no store, but long enough to be opened and looked at"[..])] {
+        fs::remove_file(to.join(STORE)).unwrap();
+        if let Some(broken) = broken {
+            fs::write(to.join(STORE), broken).unwrap();
+        }
+        let failed = restore(&to, &data).await.unwrap_err();
+        assert!(!matches!(failed, BackupError::NotEmpty(_) | BackupError::Folder(_)), "{failed}");
+        assert!(!data.join(STORE).exists());
+        assert!(place(&data.join("blobs"), BlobId([1; 16]), true).exists());
+
+        // A server, and `skeind admin` on the folder.
+        let refused = DataFolder::take(&data).unwrap_err();
+        assert!(matches!(refused, FolderError::HalfRestored(_)), "{refused}");
+        assert!(matches!(DataFolder::take_existing(&data), Err(FolderError::HalfRestored(_))));
+        // A second restore mixes nothing with the first: it says what to do.
+        fs::write(to.join(STORE), &store).unwrap();
+        let again = restore(&to, &data).await.unwrap_err().to_string();
+        assert!(again.ends_with("delete what is in it and restore again"), "{again}");
+        fs::remove_dir_all(&data).unwrap();
+    }
+    restore(&to, &data).await.unwrap();
+    let folder = DataFolder::take(&data).unwrap();
+    assert!(!folder.store_part().exists());
+}
+
+#[tokio::test]
 async fn half_a_backup_is_none() {
     let scene = Scene::new().await;
     let to = scene.path("backup");
