@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use skein_core::{
     entry::Entry,
     id::{AccountId, LogId},
@@ -82,12 +83,12 @@ pub struct Subscription {
 }
 
 /// The topics of one subscriber. Watching is idempotent: the caller counts its sessions.
-#[async_trait]
 pub trait Topics: Send + Sync {
-    /// From when this returns, hints on the topics are delivered. However many they are, there is one
-    /// wait for all of them.
-    async fn watch(&self, topics: &[Topic]);
+    /// The topics are watched from now on. From when the future resolves, hints on them are
+    /// delivered. However many they are, there is one wait for all of them; where all have been
+    /// delivered before, it is short.
+    fn watch(&self, topics: &[Topic]) -> BoxFuture<'static, ()>;
 
-    /// Stops delivering the topics.
-    async fn unwatch(&self, topics: &[Topic]);
+    /// Stops delivering the topics. They are not watched from now on.
+    fn unwatch(&self, topics: &[Topic]);
 }

@@ -48,8 +48,7 @@ pub(crate) type SessionNumber = u64;
 /// The sessions of one node.
 pub struct Hub {
     state: Mutex<State>,
-    /// Held from looking who follows a topic to telling the bus, so that the two never disagree.
-    watching: tokio::sync::Mutex<()>,
+    /// Told under the lock of the state, so that the two never disagree about what is followed.
     topics: Arc<dyn Topics>,
     hints: Arc<dyn Hints>,
     store: Arc<dyn Store>,
@@ -107,7 +106,6 @@ impl Hub {
         let attendance = Attendance::new(presence, config.name.clone());
         let hub = Self {
             state: Mutex::default(),
-            watching: tokio::sync::Mutex::default(),
             topics,
             hints,
             store,
@@ -176,8 +174,7 @@ impl Hub {
         queue: Queue,
     ) -> Result<SessionNumber, Refusal> {
         let account = identity.account.id;
-        let _turn = self.watching.lock().await;
-        let (number, first) = {
+        let (number, first, watched) = {
             let mut state = self.state();
             if self.is_draining() {
                 let message = "the server is going away; come back soon";
@@ -202,39 +199,39 @@ impl Hub {
             let logs = HashSet::new();
             state.sessions.insert(number, Live { account, token, connection, queue, logs });
             metric::sessions(state.sessions.len());
-            (number, first)
+            (number, first, self.topics.watch(&[Topic::Account(account)]))
         };
         if first {
             self.attendance.changed(account);
-            self.topics.watch(&[Topic::Account(account)]).await;
         }
+        watched.await;
         Ok(number)
     }
 
     /// Makes a session live on these logs. From when this returns it gets their entries.
+    ///
+    /// The bus is asked to confirm all of them, those that others follow already too: it may not have
+    /// confirmed theirs yet, and whoever compares heads before that misses what comes in between.
     pub(crate) async fn follow(&self, number: SessionNumber, logs: &[LogId]) {
-        let _turn = self.watching.lock().await;
-        let mut new = Vec::new();
-        {
+        let watched = {
             let mut guard = self.state();
             let state = &mut *guard;
             let Some(live) = state.sessions.get_mut(&number) else { return };
             for log in logs {
                 live.logs.insert(*log);
-                let followers = state.logs.entry(*log).or_default();
-                if followers.is_empty() {
-                    new.push(Topic::Log(*log));
-                }
-                followers.insert(number);
+                state.logs.entry(*log).or_default().insert(number);
             }
-        }
-        self.topics.watch(&new).await;
+            let topics: Vec<_> = logs.iter().map(|log| Topic::Log(*log)).collect();
+            self.topics.watch(&topics)
+        };
+        // Nobody else waits for this: the state is whole.
+        watched.await;
     }
 
     /// Takes a session out, with everything that was kept for it.
-    pub(crate) async fn leave(&self, number: SessionNumber) {
-        let _turn = self.watching.lock().await;
-        self.topics.unwatch(&self.remove(number)).await;
+    pub(crate) fn leave(&self, number: SessionNumber) {
+        let mut state = self.state();
+        self.topics.unwatch(&self.remove(&mut state, number));
     }
 
     /// Takes one request out of what the account may make.
@@ -249,8 +246,7 @@ impl Hub {
     }
 
     /// Takes a session out of the state. The topics that nobody here lives on any more.
-    fn remove(&self, number: SessionNumber) -> Vec<Topic> {
-        let mut state = self.state();
+    fn remove(&self, state: &mut State, number: SessionNumber) -> Vec<Topic> {
         let Some(live) = state.sessions.remove(&number) else { return Vec::new() };
         metric::sessions(state.sessions.len());
         let mut idle = Vec::new();
@@ -292,3 +288,6 @@ impl Hub {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

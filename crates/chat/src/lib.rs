@@ -22,6 +22,8 @@ mod report;
 mod requests;
 mod role;
 mod session;
+#[cfg(test)]
+mod testing;
 mod upload;
 
 pub use role::{BindError, Parts, Running, bind};

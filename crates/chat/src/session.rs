@@ -94,7 +94,7 @@ impl Session {
             () = ending.cancelled() => Err(Refused::draining()),
         };
         if let Err(refused) = welcomed {
-            place.leave().await;
+            place.leave();
             return Err(refused);
         }
         Ok(Self { identity, place, queue, drain })
@@ -145,10 +145,12 @@ impl Session {
         };
         let finishing = requests.finish(FLUSH_TIMEOUT, shutdown);
         if sends {
-            tokio::join!(place.leave(), finishing, flushing);
+            place.leave();
+            tokio::join!(finishing, flushing);
         } else {
             drop(flushing);
-            tokio::join!(place.leave(), finishing);
+            place.leave();
+            finishing.await;
         }
         connection.close(code, &message);
     }
@@ -199,8 +201,8 @@ impl Place {
     }
 
     /// Gives back everything that was kept for the session.
-    async fn leave(&mut self) {
-        self.answerer.hub.leave(self.number).await;
+    fn leave(&mut self) {
+        self.answerer.hub.leave(self.number);
         self.left = true;
     }
 }
@@ -209,8 +211,7 @@ impl Drop for Place {
     /// A session that is dropped where it stands leaves all the same.
     fn drop(&mut self) {
         if !self.left {
-            let (hub, number) = (Arc::clone(&self.answerer.hub), self.number);
-            tokio::spawn(async move { hub.leave(number).await });
+            self.leave();
         }
     }
 }

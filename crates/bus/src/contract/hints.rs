@@ -50,7 +50,7 @@ pub(crate) async fn reach_whoever_watches_the_topic(stage: Stage) {
     first.topics.watch(&[TOPIC]).await;
     second.topics.watch(&[account]).await;
     second.topics.watch(&[TOPIC]).await;
-    second.topics.unwatch(&[TOPIC]).await;
+    second.topics.unwatch(&[TOPIC]);
     let reason = EndReason::Kicked { by: "phone".into() };
     let ended = Hint::SessionsEnded { account: AccountId(1), reason };
     bus.publish(TOPIC, appended(1)).await;
@@ -81,7 +81,7 @@ pub(crate) async fn reach_whoever_watches_many_topics_at_once(stage: Stage) {
             heard.insert(topic);
         }
         assert_eq!(heard, expected.iter().copied().collect());
-        subscription.topics.unwatch(left).await;
+        subscription.topics.unwatch(left);
     }
     assert!(subscription.deliveries.try_recv().is_err());
 }
@@ -161,12 +161,12 @@ pub(crate) async fn go_nowhere_without_a_subscriber(stage: Stage) {
     drop(gone.deliveries);
     bus.publish(TOPIC, appended(2)).await;
     assert_eq!(take(&mut staying.deliveries, 1).await, [hint(2)]);
-    gone.topics.unwatch(&[TOPIC]).await;
+    gone.topics.unwatch(&[TOPIC]);
     let mut late = bus.subscribe(1);
     late.topics.watch(&[TOPIC]).await;
     bus.publish(TOPIC, appended(3)).await;
     assert_eq!(take(&mut late.deliveries, 1).await, [hint(3)]);
-    staying.topics.unwatch(&[TOPIC]).await;
+    staying.topics.unwatch(&[TOPIC]);
     bus.publish(TOPIC, appended(4)).await;
     assert_eq!(take(&mut late.deliveries, 1).await, [hint(4)], "others stay");
     assert_eq!(take(&mut staying.deliveries, 1).await, [hint(3)]);

@@ -3,6 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::{
+    FutureExt,
+    future::{self, BoxFuture},
+};
 
 use super::Local;
 use crate::{
@@ -29,13 +33,13 @@ struct Watch {
     exchange: Arc<Exchange>,
 }
 
-#[async_trait]
 impl Topics for Watch {
-    async fn watch(&self, topics: &[Topic]) {
+    fn watch(&self, topics: &[Topic]) -> BoxFuture<'static, ()> {
         self.exchange.watch(self.number, topics);
+        future::ready(()).boxed()
     }
 
-    async fn unwatch(&self, topics: &[Topic]) {
+    fn unwatch(&self, topics: &[Topic]) {
         self.exchange.unwatch(self.number, topics);
     }
 }

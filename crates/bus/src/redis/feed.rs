@@ -15,6 +15,10 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures::{
+    FutureExt,
+    future::{self, BoxFuture},
+};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -66,6 +70,21 @@ impl Feed {
         let task = AbortOnDropHandle::new(tokio::spawn(keeper.keep()));
         Ok(Self { exchange, wishes, astray, _link: link, _task: task })
     }
+
+    /// Waits until hints on the topics come in, or it is known that they will at some time.
+    async fn confirm(&self, topics: Arc<[Topic]>) {
+        let (confirm, confirmed) = oneshot::channel();
+        let confirmed = async {
+            if self.wishes.send(Wish::Watch { topics, confirm }).await.is_ok() {
+                // The task drops it only when the bus ends.
+                confirmed.await.ok();
+            }
+        };
+        if timeout(WATCH_MAX, confirmed).await.is_err() {
+            // Perhaps the wish did not even find a place in the queue.
+            self.astray.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 #[async_trait]
@@ -87,28 +106,17 @@ struct Watch {
     feed: Arc<Feed>,
 }
 
-#[async_trait]
 impl Topics for Watch {
-    async fn watch(&self, topics: &[Topic]) {
+    fn watch(&self, topics: &[Topic]) -> BoxFuture<'static, ()> {
         if topics.is_empty() {
-            return;
+            return future::ready(()).boxed();
         }
         self.feed.exchange.watch(self.number, topics);
-        let topics: Arc<[Topic]> = topics.into();
-        let (confirm, confirmed) = oneshot::channel();
-        let confirmed = async {
-            if self.feed.wishes.send(Wish::Watch { topics, confirm }).await.is_ok() {
-                // The task drops it only when the bus ends.
-                confirmed.await.ok();
-            }
-        };
-        if timeout(WATCH_MAX, confirmed).await.is_err() {
-            // Perhaps the wish did not even find a place in the queue.
-            self.feed.astray.store(true, Ordering::Relaxed);
-        }
+        let (feed, topics) = (Arc::clone(&self.feed), topics.into());
+        async move { feed.confirm(topics).await }.boxed()
     }
 
-    async fn unwatch(&self, topics: &[Topic]) {
+    fn unwatch(&self, topics: &[Topic]) {
         if topics.is_empty() {
             return;
         }

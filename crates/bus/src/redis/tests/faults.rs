@@ -185,7 +185,7 @@ async fn topics_that_nobody_watches_are_left() {
     }
     assert_eq!(channels(), 101, "with the one for everyone");
     for account in 1..=50 {
-        subscription.topics.unwatch(&[Topic::Account(AccountId(account))]).await;
+        subscription.topics.unwatch(&[Topic::Account(AccountId(account))]);
     }
     skein_testkit::process::patiently("they are left", || channels() == 51);
     drop(subscription.deliveries);
