@@ -6,11 +6,7 @@
 //! that is still here after a while is told again: what it was told may have led nowhere. What is
 //! still here when the time is over is closed with `draining`.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::stream::{self, StreamExt};
 use skein_core::{
@@ -19,7 +15,7 @@ use skein_core::{
 };
 use skein_ops::lifecycle::Shutdown;
 use skein_wire::pb;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -226,30 +222,4 @@ impl Hub {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn all_are_told_by_the_end_and_none_in_a_crowd() {
-        for cause in [Cause::Ordered, Cause::Stopping] {
-            for (count, seconds, most) in
-                [(1, 10, 1), (50, 10, 1), (1_000, 10, 10), (9_999, 5, 200)]
-            {
-                let over = Duration::from_secs(seconds);
-                let (mut told, mut elapsed) = (0, Duration::ZERO);
-                while elapsed < over {
-                    let turn = due(cause, told, count - told, elapsed, over);
-                    assert!(turn <= most, "{turn} of {count}");
-                    told += turn;
-                    elapsed += TICK;
-                }
-                assert_eq!(told, count);
-            }
-        }
-        // An operator's time is used evenly; a process that is to end does not wait.
-        let (now, over) = (Duration::from_secs(1), Duration::from_secs(10));
-        assert_eq!(due(Cause::Ordered, 2, 8, now, over), 0);
-        assert_eq!(due(Cause::Stopping, 2, 8, now, over), 8);
-        assert_eq!(due(Cause::Stopping, 0, 7, Duration::ZERO, Duration::ZERO), 7);
-    }
-}
+mod tests;
