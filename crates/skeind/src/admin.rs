@@ -237,9 +237,10 @@ impl Line {
     }
 }
 
-/// On the folder of a server that is stopped.
+/// On the folder of a server that is stopped. Its store is migrated by that server, and by nobody
+/// who only wants to look: an upgrade can then still be called off.
 fn embedded(folder: DataFolder, config: &Config) -> Result<Line, StartError> {
-    let truth = Truth::open(&folder.store())?;
+    let truth = Truth::open_migrated(&folder.store())?;
     let operator = Operator {
         truth,
         hints: None,

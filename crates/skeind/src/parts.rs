@@ -13,7 +13,7 @@ use skein_resource::Records;
 use skein_store::{
     Store, StoreError,
     postgres::{self, ConnectError, Postgres},
-    sqlite::Sqlite,
+    sqlite::{OpenError, Sqlite},
 };
 
 use crate::{
@@ -44,6 +44,9 @@ pub enum PartError {
     /// The file of the embedded store.
     #[error("{0}: {1}")]
     File(String, #[source] StoreError),
+    /// That file, as somebody finds it who does not migrate it.
+    #[error("{0}: {1}")]
+    Schema(String, #[source] OpenError),
     /// The database.
     #[error("store: {0}")]
     Store(#[from] ConnectError),
@@ -60,10 +63,18 @@ impl Truth {
         Self { store: store.clone(), records: store.clone(), kind }
     }
 
-    /// Opens the embedded store. Blocks.
+    /// Opens the embedded store, and makes or migrates it if need be. Blocks.
     pub(crate) fn open(path: &Path) -> Result<Self, PartError> {
         let store = Sqlite::open(path)
             .map_err(|error| PartError::File(path.display().to_string(), error))?;
+        let store = Arc::new(store);
+        Ok(Self::of(&store, Kind::Sqlite(store.clone())))
+    }
+
+    /// Opens the embedded store as it is, for whoever is not its server. Blocks.
+    pub(crate) fn open_migrated(path: &Path) -> Result<Self, PartError> {
+        let store = Sqlite::open_migrated(path)
+            .map_err(|error| PartError::Schema(path.display().to_string(), error))?;
         let store = Arc::new(store);
         Ok(Self::of(&store, Kind::Sqlite(store.clone())))
     }

@@ -16,6 +16,7 @@ mod fault;
 mod instance;
 mod log;
 mod reader;
+mod schema;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
+pub use self::schema::OpenError;
 use self::{
     fault::{Fault, failed},
     reader::Readers,
@@ -54,11 +56,6 @@ const CHECKPOINT_PAGES: i64 = 4096;
 /// pages are written out before the commit, read back from the write-ahead log and written again.
 const WRITER_CACHE_KIB: i64 = 16 * 1024;
 
-mod migrations {
-    #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
-    refinery::embed_migrations!("../../migrations/sqlite");
-}
-
 /// A store in one SQLite file.
 ///
 /// Dropping it waits until what was submitted is written; [`Sqlite::close`] does the same without
@@ -78,9 +75,27 @@ impl Sqlite {
     /// know. [`StoreError::Unavailable`] if the disk is full.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         create_private(path).map_err(|error| failed("create its file", error))?;
+        Self::start(path, schema::migrate)
+    }
+
+    /// Opens the file of a store whose schema is of this version, and changes nothing of a file of
+    /// another. For whoever looks at a store without being the server that it belongs to. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what to do.
+    pub fn open_migrated(path: &Path) -> Result<Self, OpenError> {
+        schema::check(path)?;
+        Ok(Self::start(path, Ok)?)
+    }
+
+    /// Opens the file, which is there, and lets `prepare` have it before anybody else.
+    fn start(
+        path: &Path,
+        prepare: impl FnOnce(Connection) -> Result<Connection, StoreError>,
+    ) -> Result<Self, StoreError> {
         let connection = open_for_writing(path)
             .map_err(|error| Fault::from(error).while_doing("open its file"))?;
-        let connection = migrate(connection)?;
+        let connection = prepare(connection)?;
         let readers = Readers::open(|| open_for_reading(path))
             .map_err(|error| Fault::from(error).while_doing("open its file for reading"))?;
         let writer =
@@ -153,28 +168,5 @@ fn open_connection(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
-    Ok(connection)
-}
-
-/// A migration may rebuild tables that others refer to, which SQLite only allows with foreign keys
-/// off; what it leaves behind is checked instead.
-fn migrate(mut connection: Connection) -> Result<Connection, StoreError> {
-    let off_and_on = |connection: &Connection, on: bool| {
-        connection
-            .pragma_update(None, "foreign_keys", on)
-            .map_err(|error| failed("switch foreign keys", error))
-    };
-    off_and_on(&connection, false)?;
-    migrations::migrations::runner()
-        .run(&mut connection)
-        .map_err(|error| failed("migrate its schema", error))?;
-    let broken: i64 = connection
-        .query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0))
-        .map_err(|error| failed("check its foreign keys", error))?;
-    if broken > 0 {
-        let error = io::Error::other(format!("{broken} rows refer to rows that do not exist"));
-        return Err(failed("check its foreign keys", error));
-    }
-    off_and_on(&connection, true)?;
     Ok(connection)
 }

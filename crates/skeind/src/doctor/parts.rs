@@ -3,7 +3,11 @@
 use skein_blob::depot::Depot;
 use skein_bus::redis::Redis;
 use skein_core::{id::BlobId, time::Clock};
-use skein_store::postgres::{ConnectError, Postgres};
+use skein_store::{
+    blob::StorageUse,
+    postgres::{ConnectError, Postgres},
+    sqlite::OpenError,
+};
 
 use super::Finding;
 use crate::{
@@ -11,7 +15,7 @@ use crate::{
     admin::socket,
     folder::{self, DataFolder, FolderError},
     operator::{Answer, Order},
-    parts::Truth,
+    parts::{PartError, Truth},
     sentence,
 };
 
@@ -77,18 +81,36 @@ async fn file(config: &Config) -> Finding {
         Ok(folder) if !folder.store().exists() => {
             Finding::ok(check, "SQLite; there is no data yet")
         }
-        Ok(folder) => match open(&folder).await {
-            Ok(blobs) => Finding::ok(check, format!("SQLite; no server has it, {blobs} files")),
-            Err(error) => Finding::fail(check, error, broken),
+        Ok(folder) => match Truth::open_migrated(&folder.store()) {
+            Ok(truth) => {
+                let used = truth.store.storage_use().await;
+                truth.close().await;
+                match used {
+                    Ok(StorageUse { blobs, .. }) => {
+                        Finding::ok(check, format!("SQLite; no server has it, {blobs} files"))
+                    }
+                    Err(error) => Finding::fail(check, sentence(&error), broken),
+                }
+            }
+            Err(error) => unopened(&error, check, broken),
         },
     }
 }
 
-async fn open(folder: &DataFolder) -> Result<u64, String> {
-    let truth = Truth::open(&folder.store()).map_err(|error| sentence(&error))?;
-    let used = truth.store.storage_use().await;
-    truth.close().await;
-    used.map(|used| used.blobs).map_err(|error| sentence(&error))
+/// An older schema is nothing bad in itself: the server migrates it. A newer one keeps it from
+/// starting.
+fn unopened(error: &PartError, check: &str, broken: &str) -> Finding {
+    let found = sentence(error);
+    match error {
+        PartError::Schema(_, OpenError::OlderSchema { .. }) => {
+            let mend = "back up with the version before, then start the server or `skeind migrate`";
+            Finding::warn(check, found, mend)
+        }
+        PartError::Schema(_, OpenError::NewerSchema { .. }) => {
+            Finding::fail(check, found, "start the version that migrated it, or newer")
+        }
+        _ => Finding::fail(check, found, broken),
+    }
 }
 
 /// The bus: reached, with a clock like this one's.
@@ -131,4 +153,25 @@ pub(super) async fn blobs(config: &Config) -> Vec<Finding> {
         }
         Err(error) => Finding::fail(check, sentence(&error), mend),
     }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The migrations of an empty file have yet to run, as those of an earlier version's have.
+    #[tokio::test]
+    async fn the_doctor_leaves_the_schema_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config { data: folder.path().join("data"), ..Config::default() };
+        let store = DataFolder::take(&config.data).unwrap().store();
+        std::fs::write(&store, "").unwrap();
+        let finding = file(&config).await;
+        assert_eq!(finding.verdict, super::super::Verdict::Warn, "{finding:?}");
+        assert!(finding.found.contains("has schema 0"), "{finding:?}");
+        assert_eq!(std::fs::read(&store).unwrap(), b"");
+        drop(Truth::open(&store).unwrap());
+        let finding = file(&config).await;
+        assert_eq!(finding.verdict, super::super::Verdict::Ok, "{finding:?}");
+    }
 }

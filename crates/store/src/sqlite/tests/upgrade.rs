@@ -2,13 +2,12 @@
 
 use std::{path::Path, sync::Arc};
 
-use refinery::Target;
 use skein_core::{
     id::{AccountId, BlobId},
     name::Username,
 };
 
-use super::super::{Sqlite, create_private, migrations, open_for_writing};
+use super::super::{OpenError, Sqlite, create_private, open_for_writing, schema};
 use crate::{
     Store,
     account::Accounts,
@@ -20,8 +19,7 @@ use crate::{
 fn of_version(path: &Path, version: i32) {
     create_private(path).unwrap();
     let mut connection = open_for_writing(path).unwrap();
-    let runner = migrations::migrations::runner().set_target(Target::Version(version));
-    runner.run(&mut connection).unwrap();
+    schema::migrate_to(&mut connection, version);
     let account = "INSERT INTO accounts \
                    (name, name_key, email, email_key, password_hash, created_ms, storage_bytes, \
                    open_uploads) VALUES ('Alice', 'alice', 'a@b.c', 'a@b.c', ?1, 0, 4096, 1)";
@@ -46,4 +44,40 @@ async fn the_first_release_goes_on_where_it_was() {
     let checkpoint = Checkpoint { durable: 600, hash_state: vec![1, 2], parts: vec![] };
     let blob = BlobId(bytes(2));
     assert_eq!(opened, UploadState::Receiving { blob, checkpoint, opening: Opening(2) });
+}
+
+#[test]
+fn whoever_only_looks_changes_no_schema() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("skein.db");
+    assert!(matches!(Sqlite::open_migrated(&path), Err(OpenError::Missing)));
+    assert!(!path.exists(), "it makes none");
+    of_version(&path, 1);
+    for _ in 0..2 {
+        let refused = Sqlite::open_migrated(&path).err().unwrap();
+        assert!(matches!(refused, OpenError::OlderSchema { found: 1, needed: 2 }), "{refused}");
+        assert!(refused.to_string().contains("`skeind migrate`"), "{refused}");
+    }
+    drop(Sqlite::open(&path).unwrap());
+    drop(Sqlite::open_migrated(&path).unwrap());
+
+    let connection = open_for_writing(&path).unwrap();
+    let later = "INSERT INTO refinery_schema_history VALUES (9, 'later', '', '0')";
+    connection.execute(later, []).unwrap();
+    drop(connection);
+    let refused = Sqlite::open_migrated(&path).err().unwrap();
+    assert!(matches!(refused, OpenError::NewerSchema { found: 9, known: 2 }), "{refused}");
+    let refused = Sqlite::open(&path).err().unwrap();
+    let cause = std::error::Error::source(&refused).unwrap().to_string();
+    assert!(cause.contains("too old"), "the server's own start says it too: {cause}");
+}
+
+#[test]
+fn an_empty_file_has_no_schema() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("skein.db");
+    create_private(&path).unwrap();
+    let refused = Sqlite::open_migrated(&path).err().unwrap();
+    assert!(matches!(refused, OpenError::OlderSchema { found: 0, .. }), "{refused}");
+    assert_eq!(path.metadata().unwrap().len(), 0, "nothing was written");
 }
