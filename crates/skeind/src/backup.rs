@@ -27,7 +27,7 @@ use tokio::task;
 use self::tree::Copied;
 use crate::{
     folder::{DataFolder, FolderError},
-    operator::{Backup, Failure},
+    operator::{Backup, Failure, MISSING_LISTED_MAX},
     sentence,
 };
 
@@ -75,9 +75,6 @@ pub(crate) enum BackupError {
     /// The store, or its copy.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// Files that the store speaks of are not there.
-    #[error("{0} files that the store knows are missing in {1}")]
-    Missing(u64, PathBuf),
 }
 
 /// Copies the store and the files under `blobs`, if they are in a folder, to the new folder `to`.
@@ -105,15 +102,15 @@ async fn make_in(
         return Err(BackupError::NotEmpty(to.to_owned()));
     }
     store.backup(&to.join(STORE)).await?;
-    let mut copied = Copied::default();
+    let (mut copied, mut missing) = (Copied::default(), Missing::default());
     if let Some(blobs) = blobs {
         let (from, into) = (blobs.to_owned(), to.join(BLOBS));
         copied = blocking(to, move || tree::copy(&from, &into)).await?;
         let copy = Sqlite::open(&to.join(STORE))?;
-        let checked = check(&copy, &copied.blobs, to, now).await;
+        let checked = Missing::of(&copy, &copied.blobs).await;
         copy.close().await;
         drop(copy);
-        checked?;
+        missing = checked?;
     }
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let note = Note { layout: LAYOUT, skeind: version, made_ms: now.0 };
@@ -121,12 +118,19 @@ async fn make_in(
     let bytes = serde_json::to_vec(&note).map_err(|error| disk(&path)(error.into()))?;
     blocking(to, move || tree::write(&path, &bytes)).await?;
     tracing::info!(blobs = copied.blobs.len(), bytes = copied.blob_bytes, "made a backup");
-    Ok(Backup {
-        folder: to.to_owned(),
+    missing.tell(to);
+    Ok(result(to, &copied, missing))
+}
+
+fn result(folder: &Path, copied: &Copied, missing: Missing) -> Backup {
+    Backup {
+        folder: folder.to_owned(),
         blobs: copied.blobs.len() as u64,
         blob_bytes: copied.blob_bytes,
         uploads: copied.uploads,
-    })
+        missing: missing.number,
+        missing_blobs: missing.first.iter().map(BlobId::to_string).collect(),
+    }
 }
 
 /// Fills the empty data folder `data` from the backup `from`. The store gets a new id and all
@@ -154,7 +158,8 @@ pub(crate) async fn restore(from: &Path, data: &Path) -> Result<Backup, BackupEr
     .await?;
     let mut copied = Copied::default();
     let blobs = from.join(BLOBS);
-    if blobs.is_dir() {
+    let has_files = blobs.is_dir();
+    if has_files {
         let into = folder.blobs();
         copied = blocking(data, move || tree::copy(&blobs, &into)).await?;
     }
@@ -166,59 +171,74 @@ pub(crate) async fn restore(from: &Path, data: &Path) -> Result<Backup, BackupEr
     })
     .await?;
     let store = Sqlite::open(&part)?;
-    let renewed = begin_anew(&store).await;
+    let renewed = begin_anew(&store, has_files.then_some(&copied.blobs)).await;
     store.close().await;
     drop(store);
-    renewed?;
+    let missing = renewed?;
     let path = folder.store();
     blocking(data, move || tree::put_in_place(&part, &path)).await?;
-    Ok(Backup {
-        folder: data.to_owned(),
-        blobs: copied.blobs.len() as u64,
-        blob_bytes: copied.blob_bytes,
-        uploads: copied.uploads,
-    })
+    missing.tell(data);
+    Ok(result(data, &copied, missing))
 }
 
-async fn begin_anew(store: &Sqlite) -> Result<(), StoreError> {
+/// Makes a restored store another one, without logins, and says which files it lacks if it has some.
+async fn begin_anew(
+    store: &Sqlite,
+    there: Option<&HashSet<BlobId>>,
+) -> Result<Missing, StoreError> {
     store.renew_instance().await?;
     let mut after: Option<AccountId> = None;
     loop {
         let accounts = store.list_accounts(after, PAGE).await?;
-        let Some(last) = accounts.last() else { return Ok(()) };
+        let Some(last) = accounts.last() else { break };
         after = Some(last.profile.id);
         for account in accounts.iter().filter(|account| account.logins > 0) {
             store.revoke_logins(account.profile.id, None).await?;
         }
     }
+    match there {
+        Some(there) => Missing::of(store, there).await,
+        None => Ok(Missing::default()),
+    }
 }
 
-/// Makes the copied store agree with the files that were linked after it: one that nobody refers to
-/// may have been thrown away between.
-async fn check(
-    copy: &Sqlite,
-    there: &HashSet<BlobId>,
-    to: &Path,
-    now: Timestamp,
-) -> Result<(), BackupError> {
-    loop {
-        let unreferenced =
-            copy.unreferenced_blobs(Timestamp(now.0.saturating_add(1)), PAGE).await?;
-        let gone: Vec<_> = unreferenced.into_iter().filter(|blob| !there.contains(blob)).collect();
-        for blob in &gone {
-            copy.delete_unreferenced_blob(*blob).await?;
-        }
-        if gone.len() < PAGE {
-            break;
+/// Complete files that a store knows and that are not there.
+#[derive(Debug, Default)]
+struct Missing {
+    number: u64,
+    /// The first [`MISSING_LISTED_MAX`].
+    first: Vec<BlobId>,
+}
+
+impl Missing {
+    /// Compares the copied store with the files that were linked after it. One that nobody refers
+    /// to may have been thrown away between, and its record goes too. What is missing otherwise was
+    /// lost before: what is left is worth a backup all the more.
+    async fn of(copy: &Sqlite, there: &HashSet<BlobId>) -> Result<Self, StoreError> {
+        let (mut missing, mut after) = (Self::default(), None);
+        loop {
+            let page = copy.complete_blobs(after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(missing) };
+            after = Some(*last);
+            for blob in page.into_iter().filter(|blob| !there.contains(blob)) {
+                if copy.delete_unreferenced_blob(blob).await? {
+                    continue;
+                }
+                missing.number += 1;
+                if missing.first.len() < MISSING_LISTED_MAX {
+                    missing.first.push(blob);
+                }
+            }
         }
     }
-    let mut known = 0;
-    let names: Vec<BlobId> = there.iter().copied().collect();
-    for page in names.chunks(PAGE) {
-        known += copy.known_blobs(page).await?.len() as u64;
+
+    /// Leaves a word in the log, for the command's words may have gone by.
+    fn tell(&self, folder: &Path) {
+        if self.number > 0 {
+            let folder = folder.display();
+            tracing::warn!(missing = self.number, %folder, "files that the store knows are missing");
+        }
     }
-    let missing = copy.storage_use().await?.blobs.saturating_sub(known);
-    if missing > 0 { Err(BackupError::Missing(missing, to.to_owned())) } else { Ok(()) }
 }
 
 fn private_folder(path: &Path) -> Result<(), BackupError> {

@@ -21,8 +21,8 @@ use skein_store::{Store, account::AccountRecord};
 use tokio::time::timeout;
 
 pub(crate) use self::order::{
-    Answer, Backup, Draining, Failure, Kicked, Node, Order, Reset, Session, Storage, USERS_MAX,
-    Upload, User,
+    Answer, Backup, Draining, Failure, Kicked, MISSING_LISTED_MAX, Node, Order, Reset, Session,
+    Storage, USERS_MAX, Upload, User,
 };
 use crate::{backup, parts::Truth};
 

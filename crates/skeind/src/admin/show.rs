@@ -38,12 +38,15 @@ impl Show {
             }),
             Answer::Uploads(uploads) => self.each(&uploads, upload),
             Answer::Storage(used) => self.each(&[used], storage),
-            Answer::Backup(made) => self.each(&[made], |made| backup("copied", made)),
+            Answer::Backup(made) => {
+                self.each(std::slice::from_ref(&made), |made| backup("copied", made))?;
+                incomplete(&made)
+            }
             Answer::Failed(failure) => Err(failure),
         }
     }
 
-    /// Prints what was restored.
+    /// Prints what was restored. What is missing was missing before: that is no failure of this.
     pub(super) fn restored(self, restored: &Backup) -> Result<(), Failure> {
         self.each(std::slice::from_ref(restored), |restored| {
             let words = backup("restored", restored);
@@ -115,10 +118,35 @@ fn storage(used: &Storage) -> String {
 }
 
 fn backup(verb: &str, made: &Backup) -> String {
-    let Backup { folder, blobs, blob_bytes, uploads } = made;
+    let Backup { folder, blobs, blob_bytes, uploads, missing, missing_blobs } = made;
     let (folder, bytes) = (folder.display(), size(*blob_bytes));
     let (files, uploads) = (count(*blobs, "file"), count(*uploads, "upload"));
-    format!("{verb} the store, {files} with {bytes} and {uploads} under way to {folder}")
+    let words =
+        format!("{verb} the store, {files} with {bytes} and {uploads} under way to {folder}");
+    if *missing == 0 {
+        return words;
+    }
+    let named = missing_blobs.join(" ");
+    let more = match missing.saturating_sub(missing_blobs.len() as u64) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{words}, without {} that the store knows: {named}{more}", count(*missing, "file"))
+}
+
+/// A backup that lacks files is one, and still nothing to rest on.
+fn incomplete(made: &Backup) -> Result<(), Failure> {
+    let Backup { missing, folder, .. } = made;
+    if *missing == 0 {
+        return Ok(());
+    }
+    let message = format!(
+        "the backup in {} lacks {} that the store knows and that the server no longer has; \
+         everything else is in it, and it can be restored",
+        folder.display(),
+        count(*missing, "file")
+    );
+    Err(Failure::new("incomplete", message))
 }
 
 /// So many of something.
@@ -174,6 +202,31 @@ pub(crate) fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_backup_without_some_files_is_shown_and_fails() {
+        let whole = Backup {
+            folder: "b".into(),
+            blobs: 1,
+            blob_bytes: 5,
+            uploads: 0,
+            missing: 0,
+            missing_blobs: Vec::new(),
+        };
+        assert_eq!(incomplete(&whole), Ok(()));
+        assert!(!backup("copied", &whole).contains("without"));
+        let missing_blobs = vec!["aa".to_owned(), "bb".to_owned()];
+        let lacking = Backup { missing: 3, missing_blobs, ..whole };
+        let words = backup("copied", &lacking);
+        assert!(
+            words.ends_with("without 3 files that the store knows: aa bb and 1 more"),
+            "{words}"
+        );
+        assert_eq!(incomplete(&lacking).unwrap_err().code, "incomplete");
+        let show = Show { json: true };
+        assert!(show.answer(Answer::Backup(lacking.clone())).is_err());
+        assert_eq!(show.restored(&lacking), Ok(()));
+    }
 
     #[test]
     fn figures_are_readable() {

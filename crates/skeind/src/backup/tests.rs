@@ -1,12 +1,16 @@
 //! A backup of a store with files, while one of them goes away, and what is restored from it.
 
 use skein_core::{
-    name::{Email, MediaType, Username},
+    entry::{Content, Draft},
+    id::EntryId,
+    name::{Email, FileName, MediaType, Note, Username},
     port::resource::UploadSpec,
 };
 use skein_store::{
     account::NewAccount,
+    contact::Contacts,
     instance::Instance,
+    log::Logs,
     upload::{Quota, Uploads},
 };
 use tempfile::TempDir;
@@ -66,6 +70,28 @@ impl Scene {
     }
 }
 
+impl Scene {
+    /// Messages to a contact, with these files.
+    async fn refer_to(&self, files: &[BlobId]) {
+        let bob = NewAccount {
+            name: Username::parse("bob").unwrap(),
+            email: Email::parse("bob@example.org").unwrap(),
+            password_hash: "x".into(),
+        };
+        let bob = self.store.create_account(bob, NOW).await.unwrap().id;
+        let note = || Note::parse("hello").unwrap();
+        let id = |number| EntryId([number; 16]);
+        self.store.request_contact(self.account, bob, note(), id(1), NOW).await.unwrap();
+        let step = self.store.accept_contact(bob, self.account, note(), id(1), NOW).await.unwrap();
+        let conversation = step.conversation.unwrap();
+        for (number, blob) in (2..).zip(files) {
+            let content = Content::File { blob: *blob, name: FileName::parse("a.txt").unwrap() };
+            let draft = Draft { conversation, id: id(number), content };
+            self.store.append(self.account, draft, NOW).await.unwrap();
+        }
+    }
+}
+
 fn place(blobs: &Path, blob: BlobId, complete: bool) -> PathBuf {
     let name = blob.to_string();
     match complete {
@@ -113,6 +139,36 @@ async fn a_file_that_went_away_unreferenced_leaves_no_record() {
     let copy = Sqlite::open(&to.join(STORE)).unwrap();
     assert!(copy.blob(kept).await.unwrap().is_some());
     assert!(copy.blob(gone).await.unwrap().is_none());
+}
+
+/// Two files that messages refer to are lost, and one is there that nobody knows: numbers alone
+/// would not tell.
+#[tokio::test]
+async fn a_backup_is_made_of_what_is_left_and_says_what_is_missing() {
+    let scene = Scene::new().await;
+    let mut files = Vec::new();
+    for byte in 1..=3 {
+        files.push(scene.file(byte, true).await);
+    }
+    scene.refer_to(&files).await;
+    for blob in &files[1..] {
+        fs::remove_file(place(&scene.blobs(), *blob, true)).unwrap();
+    }
+    let stranger = place(&scene.blobs(), BlobId([9; 16]), true);
+    fs::create_dir_all(stranger.parent().unwrap()).unwrap();
+    fs::write(stranger, "nobody knows it").unwrap();
+
+    let to = scene.path("backup");
+    let lost: Vec<_> = files[1..].iter().map(BlobId::to_string).collect();
+    let made = make_in(&scene.store, Some(&scene.blobs()), &to, NOW).await.unwrap();
+    assert_eq!((made.blobs, made.missing, &made.missing_blobs), (2, 2, &lost));
+    let data = scene.path("restored");
+    let restored = restore(&to, &data).await.unwrap();
+    assert_eq!((restored.blobs, restored.missing, &restored.missing_blobs), (2, 2, &lost));
+    let store = Sqlite::open(&data.join("skein.db")).unwrap();
+    for blob in files {
+        assert!(store.blob(blob).await.unwrap().is_some(), "the messages still speak of it");
+    }
 }
 
 #[tokio::test]

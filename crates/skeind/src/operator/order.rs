@@ -72,6 +72,9 @@ pub(crate) enum Order {
 /// Accounts in one answer at most.
 pub(crate) const USERS_MAX: usize = 500;
 
+/// Missing files that are named in one answer at most.
+pub(crate) const MISSING_LISTED_MAX: usize = 100;
+
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", content = "with", rename_all = "snake_case")]
@@ -221,6 +224,10 @@ pub(crate) struct Backup {
     pub(crate) blob_bytes: u64,
     /// Uploads under way in it.
     pub(crate) uploads: u64,
+    /// Complete files that its store knows and that are not in it.
+    pub(crate) missing: u64,
+    /// The ids of these, the first [`MISSING_LISTED_MAX`].
+    pub(crate) missing_blobs: Vec<String>,
 }
 
 /// Why something was not done.

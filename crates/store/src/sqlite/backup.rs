@@ -6,10 +6,13 @@ use std::{
     path::{self, Path},
 };
 
+use rusqlite::params;
+use skein_core::id::BlobId;
 use tokio::task;
 
 use super::{
     Sqlite,
+    column::count,
     fault::{Fault, failed},
     open_connection,
 };
@@ -30,6 +33,28 @@ impl Sqlite {
         task::spawn_blocking(move || back_up(&from, &to))
             .await
             .map_err(|error| failed("copy itself", error))?
+    }
+
+    /// The ids of complete blobs after this one, in their order, at most `limit`: to compare a copy
+    /// with the files that belong to it.
+    ///
+    /// # Errors
+    /// If the store cannot read.
+    pub async fn complete_blobs(
+        &self,
+        after: Option<BlobId>,
+        limit: usize,
+    ) -> Result<Vec<BlobId>, StoreError> {
+        self.read("list its blobs", move |db| {
+            let mut statement =
+                db.prepare_cached("SELECT id FROM blobs WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+            // No id sorts before the empty one.
+            let after = after.map_or_else(Vec::new, |blob| blob.0.to_vec());
+            let found =
+                statement.query_map(params![after, count(limit)], |row| Ok(BlobId(row.get(0)?)))?;
+            Ok(found.collect::<Result<_, _>>()?)
+        })
+        .await
     }
 
     /// Gives the store another [id](crate::instance::Instance::instance), so that clients notice

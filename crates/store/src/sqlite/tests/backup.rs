@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use skein_core::id::{LogId, Seq};
+use skein_core::id::{BlobId, LogId, Seq};
 use tokio::task::JoinSet;
 
 use super::{super::Sqlite, failed, in_folder, open, with_writer_held};
 use crate::{
     Store,
-    contract::scene::{NOW, friends, person, words},
+    contract::scene::{NOW, ROOMY, bytes, friends, person, spec, uploaded, words},
     instance::Instance,
     log::Logs,
 };
@@ -91,4 +91,27 @@ async fn a_restored_copy_is_told_apart() {
     drop(copied);
     assert_eq!(Sqlite::open(&copy).unwrap().instance().await.unwrap(), renewed);
     assert_eq!(open(folder.path()).instance().await.unwrap(), id, "the first keeps its own");
+}
+
+#[tokio::test]
+async fn complete_blobs_are_listed_page_by_page() {
+    let (sqlite, _folder) = in_folder();
+    let store: Arc<dyn Store> = Arc::clone(&sqlite) as _;
+    assert!(sqlite.complete_blobs(None, 10).await.unwrap().is_empty());
+    let a = person(&store, "alice").await.id;
+    let mut all = Vec::new();
+    for number in 1..=5 {
+        all.push(uploaded(&store, a, number, None).await.id);
+    }
+    store.open_upload(a, spec(9, 7), BlobId(bytes(9)), ROOMY, NOW).await.unwrap();
+    all.sort_unstable();
+    let (mut listed, mut after) = (Vec::new(), None);
+    loop {
+        let page = sqlite.complete_blobs(after, 2).await.unwrap();
+        assert!(page.len() <= 2);
+        let Some(last) = page.last() else { break };
+        after = Some(*last);
+        listed.extend(page);
+    }
+    assert_eq!(listed, all);
 }
