@@ -23,6 +23,7 @@ mod script;
 #[cfg(test)]
 mod tests;
 mod topic;
+mod words;
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 

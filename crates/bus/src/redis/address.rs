@@ -12,7 +12,7 @@ use fred::{
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
-use super::ConnectError;
+use super::{ConnectError, words::words};
 
 /// How long one command may take. Redis answers within a millisecond or is in trouble.
 pub(super) const COMMAND_MAX: Duration = Duration::from_secs(2);
@@ -119,7 +119,8 @@ pub(super) fn without_secrets(url: &str) -> String {
 fn connector(config: &super::Config) -> Result<TlsConnector, ConnectError> {
     let Some(path) = &config.tls_ca else {
         return TlsConnector::default_rustls().map_err(|error| {
-            ConnectError::Config(format!("the system's certificates cannot be read: {error}"))
+            let why = words(&error);
+            ConnectError::Config(format!("the system's certificates cannot be read: {why}"))
         });
     };
     let unreadable = |error: &dyn std::fmt::Display| {

@@ -15,6 +15,7 @@ use super::{
     address::{COMMAND_MAX, Recipe},
     link::{Link, Purpose},
     script::Script,
+    words::words,
 };
 use crate::{Unavailable, metric};
 
@@ -57,7 +58,7 @@ impl Commands {
         let result = match self.link.client() {
             None => Err("there is no connection to Redis".to_owned()),
             Some(client) => match timeout(COMMAND_MAX, work(&client)).await {
-                Ok(result) => result.map_err(|error| error.to_string()),
+                Ok(result) => result.map_err(|error| words(&error)),
                 Err(_) => Err("Redis does not answer in time".to_owned()),
             },
         };

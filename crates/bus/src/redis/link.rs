@@ -22,6 +22,7 @@ use tracing::{info, warn};
 use super::{
     ConnectError,
     address::{COMMAND_MAX, Recipe},
+    words::words,
 };
 use crate::metric;
 
@@ -74,7 +75,7 @@ impl Link {
         purpose: Purpose,
     ) -> Result<Self, ConnectError> {
         let first = Connection::make(&recipe).await;
-        let first = first.map_err(|error| ConnectError::Unreachable(error.to_string()))?;
+        let first = first.map_err(|error| ConnectError::Unreachable(words(&error)))?;
         let (sender, live) = watch::channel(Some(Live { client: first.client.clone(), number: 0 }));
         let keeper = Keeper { recipe, purpose, sender };
         let task = AbortOnDropHandle::new(tokio::spawn(keeper.keep(first)));
@@ -107,7 +108,8 @@ impl Keeper {
             let error = connection.until_lost(self.purpose).await;
             self.sender.send_replace(None);
             metric::connected(name, false);
-            warn!(bus.connection = name, %error, "the connection to Redis is lost");
+            let error = words(&error);
+            warn!(bus.connection = name, error, "the connection to Redis is lost");
             // Ends the task of the old client before there is a new one.
             drop(connection);
             let lost = Instant::now();
@@ -128,7 +130,8 @@ impl Keeper {
             match Connection::make(&self.recipe).await {
                 Ok(connection) => return connection,
                 Err(error) => {
-                    tracing::debug!(bus.connection = name, %error, "cannot reach Redis");
+                    let error = words(&error);
+                    tracing::debug!(bus.connection = name, error, "cannot reach Redis");
                 }
             }
             pause = (2 * pause).min(PAUSE_MAX);

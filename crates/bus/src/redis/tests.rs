@@ -94,4 +94,6 @@ async fn a_configuration_that_is_wrong_is_told_apart() {
     let bad = Config { url: "redis://127.0.0.1:1".into(), ..good };
     let error = Redis::connect(&bad).await.err().unwrap();
     assert!(matches!(error, ConnectError::Unreachable(_)), "{error}");
+    let said = "cannot reach Redis: Connection refused (os error 111)";
+    assert_eq!(error.to_string(), said);
 }

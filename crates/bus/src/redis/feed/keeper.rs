@@ -24,7 +24,7 @@ use crate::{
     exchange::Exchange,
     hint::Topic,
     metric,
-    redis::{address::COMMAND_MAX, link::Live, topic},
+    redis::{address::COMMAND_MAX, link::Live, topic, words::words},
 };
 
 /// Channels that are subscribed or left at a time. Each batch has the time that a command may take.
@@ -179,7 +179,7 @@ impl Keeper {
                         self.subscribed.insert(*topic);
                     }
                     Err(error) => {
-                        warn!(%error, "cannot subscribe to a topic");
+                        warn!(error = words(&error), "cannot subscribe to a topic");
                         all = false;
                     }
                 }

@@ -61,6 +61,7 @@ async fn only_a_server_that_is_vouched_for_is_spoken_to() {
 
     let error = Redis::connect(&config("other-ca.pem")).await.err().unwrap();
     assert!(matches!(error, ConnectError::Unreachable(_)), "{error}");
+    assert!(error.to_string().contains("its certificate is not accepted"), "{error}");
     for file in ["nowhere.pem", "redis.key"] {
         let error = Redis::connect(&config(file)).await.err().unwrap();
         assert!(matches!(&error, ConnectError::Config(why) if why.contains(file)), "{error}");
