@@ -71,11 +71,11 @@ pub(crate) struct Upload {
 
 impl Upload {
     fn state(&self) -> UploadState {
-        let (blob, checkpoint, opening) = (self.blob, self.checkpoint.clone(), self.opening);
+        let (checkpoint, opening) = (self.checkpoint.clone(), self.opening);
         if self.completing {
-            UploadState::Completing { blob, checkpoint, opening }
+            UploadState::Completing { checkpoint, opening }
         } else {
-            UploadState::Receiving { blob, checkpoint, opening }
+            UploadState::Receiving { checkpoint, opening }
         }
     }
 }
@@ -115,7 +115,7 @@ impl Book {
             return Err(fault("record a checkpoint"));
         }
         let upload = self.uploads.get_mut(&key).ok_or_else(|| refuse(Code::NotFound))?;
-        if self.blobs.contains_key(&upload.blob) {
+        if upload.blob != opening.blob || self.blobs.contains_key(&upload.blob) {
             return Err(refuse(Code::NotFound));
         }
         if upload.opening != opening {
@@ -205,7 +205,7 @@ impl Uploads for Ledger {
             if let Some((info, _)) = blobs.get(&upload.blob) {
                 return Ok(UploadState::Complete(info.clone()));
             }
-            upload.opening.0 += 1;
+            upload.opening.number += 1;
             upload.touched = now;
             return Ok(upload.state());
         }
@@ -215,7 +215,7 @@ impl Uploads for Ledger {
         if book.used(account) + charged_bytes(spec.size) > quota.bytes {
             return Err(refuse(Code::Quota));
         }
-        let (checkpoint, opening) = (Checkpoint::default(), Opening(1));
+        let (checkpoint, opening) = (Checkpoint::default(), Opening { blob, number: 1 });
         let upload = Upload { spec, blob, checkpoint, opening, completing: false, touched: now };
         let state = upload.state();
         book.uploads.insert(key, upload);

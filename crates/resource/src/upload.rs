@@ -83,20 +83,22 @@ async fn open_there(
         let name = BlobId(rand::random());
         let (quota, now) = (parts.config.quota(), parts.clock.now());
         let state = parts.records.open_upload(account, spec.clone(), name, quota, now).await;
-        let (blob, checkpoint, recorded) = match state? {
+        let (checkpoint, recorded) = match state? {
             UploadState::Complete(info) => return Ok(OpenUpload::Complete(info)),
-            UploadState::Completing { blob, checkpoint, .. } => {
+            UploadState::Completing { checkpoint, opening } => {
+                let blob = opening.blob;
                 let job = completing::Job::opened(account, &spec, blob, checkpoint.parts);
                 match completing::finish(&parts, &job).await? {
                     Some(info) => return Ok(OpenUpload::Complete(info)),
                     None => continue,
                 }
             }
-            UploadState::Receiving { blob, checkpoint, opening } => (blob, checkpoint, opening),
+            UploadState::Receiving { checkpoint, opening } => (checkpoint, opening),
         };
         slot.generation += 1;
         let generation = slot.generation;
         let (parts, seat) = (Arc::clone(&parts), seat.clone());
+        let blob = recorded.blob;
         let opening = Opening { parts, seat, spec, blob, generation, recorded };
         return match opening.parts.incoming.clone() {
             Incoming::Folder(staging) => {

@@ -25,8 +25,6 @@ pub const fn charged_bytes(size: u64) -> u64 {
 pub enum UploadState {
     /// Bytes are missing.
     Receiving {
-        /// What the blob will be called.
-        blob: BlobId,
         /// The last checkpoint.
         checkpoint: Checkpoint,
         /// Which opening this is: to be named with every change, so that an earlier one, perhaps at
@@ -35,8 +33,6 @@ pub enum UploadState {
     },
     /// All bytes are there and verified; the object store is making one object of them.
     Completing {
-        /// What the blob will be called.
-        blob: BlobId,
         /// The last checkpoint, which covers all bytes.
         checkpoint: Checkpoint,
         /// As above.
@@ -46,9 +42,15 @@ pub enum UploadState {
     Complete(BlobInfo),
 }
 
-/// Counts how often an upload was opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Opening(pub u64);
+/// One opening of an upload. The number alone would not tell it from an opening of an upload that
+/// got the same id after this one was thrown away: that one has another blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opening {
+    /// What the blob will be called.
+    pub blob: BlobId,
+    /// How often the upload was opened, this time included.
+    pub number: u64,
+}
 
 /// A point from which an upload can continue after a crash.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -145,8 +147,8 @@ pub trait Uploads: Send + Sync {
     /// the upload takes no more, except that one again.
     ///
     /// # Errors
-    /// Refused with `not_found` if the upload was thrown away or is complete, with `superseded` if
-    /// it was opened again, with `beyond_size` if it is completing and the checkpoint is not.
+    /// Refused with `not_found` if the upload was thrown away, also if its id was used again since, or
+    /// is complete, with `superseded` if it was opened again, with `beyond_size` if it is completing and the checkpoint is not.
     async fn checkpoint_upload(
         &self,
         account: AccountId,

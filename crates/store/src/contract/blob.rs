@@ -68,7 +68,9 @@ pub(crate) async fn stays_while_an_entry_refers_to_it(store: Arc<dyn Store>) {
 
     // Its upload is forgotten with it, so that the bytes can be sent again.
     let again = store.open_upload(a, spec(2, 1000), BlobId(bytes(22)), ROOMY, NOW).await.unwrap();
-    assert!(matches!(again, UploadState::Receiving { blob, .. } if blob == BlobId(bytes(22))));
+    assert!(
+        matches!(again, UploadState::Receiving { opening, .. } if opening.blob == BlobId(bytes(22)))
+    );
 }
 
 pub(crate) async fn waits_for_its_thumbnail(store: Arc<dyn Store>) {

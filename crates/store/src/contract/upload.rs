@@ -34,21 +34,20 @@ pub(crate) async fn resumes_where_it_stopped(store: Arc<dyn Store>) {
     let a = person(&store, "alice").await.id;
     let b = person(&store, "bob").await.id;
     let spec = spec(1, 1000);
+    let opening = |blob, number| Opening { blob: BlobId(bytes(blob)), number };
     let fresh = |blob| UploadState::Receiving {
-        blob: BlobId(bytes(blob)),
         checkpoint: Checkpoint::default(),
-        opening: Opening(1),
+        opening: opening(blob, 1),
     };
     assert_eq!(open(&store, a, &spec, 1).await, fresh(1));
     let checkpoint = Checkpoint { durable: 600, hash_state: vec![1, 2, 3], parts: vec![4, 5] };
-    record(&store, a, spec.id, Opening(1), checkpoint.clone()).await.unwrap();
+    record(&store, a, spec.id, opening(1, 1), checkpoint.clone()).await.unwrap();
     let resumed = open(&store, a, &spec, 2).await;
-    let blob = BlobId(bytes(1));
-    assert_eq!(resumed, UploadState::Receiving { blob, checkpoint, opening: Opening(2) });
+    assert_eq!(resumed, UploadState::Receiving { checkpoint, opening: opening(1, 2) });
     assert_eq!(open(&store, b, &spec, 3).await, fresh(3), "ids are the account's own");
 
     let unknown = UploadId(bytes(9));
-    let unknown = record(&store, a, unknown, Opening(1), Checkpoint::default()).await;
+    let unknown = record(&store, a, unknown, opening(9, 1), Checkpoint::default()).await;
     assert_eq!(refused(unknown), Code::NotFound);
 }
 
@@ -69,7 +68,8 @@ pub(crate) async fn completes_once(store: Arc<dyn Store>) {
     assert_eq!(store.blob(info.id).await.unwrap().as_ref(), Some(&info));
     assert_eq!(open(&store, a, &spec, 2).await, UploadState::Complete(info.clone()));
 
-    let late = record(&store, a, spec.id, Opening(1), Checkpoint::default()).await;
+    let first = Opening { blob: info.id, number: 1 };
+    let late = record(&store, a, spec.id, first, Checkpoint::default()).await;
     assert_eq!(refused(late), Code::NotFound);
     assert!(!store.discard_upload(a, spec.id, BlobId(spec.id.0), None).await.unwrap());
     assert!(store.blob(info.id).await.unwrap().is_some());
@@ -156,7 +156,8 @@ pub(crate) async fn goes_stale_and_is_thrown_away(store: Arc<dyn Store>) {
     for number in [1, 4] {
         let checkpoint = Checkpoint { durable: 5, parts: vec![9], ..Checkpoint::default() };
         let at = if number == 1 { later } else { at(number) };
-        let (id, first) = (spec(number, 10).id, Opening(1));
+        let first = Opening { blob: BlobId(bytes(number)), number: 1 };
+        let id = spec(number, 10).id;
         store.checkpoint_upload(a, id, first, checkpoint, false, at).await.unwrap();
     }
     store.complete_upload(a, spec(2, 10).id, BlobId(bytes(2)), None, NOW).await.unwrap();

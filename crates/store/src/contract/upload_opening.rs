@@ -35,6 +35,11 @@ fn checkpoint(durable: u64) -> Checkpoint {
     Checkpoint { durable, hash_state: vec![7], parts: vec![durable.to_le_bytes()[0]] }
 }
 
+/// The opening of this number, of an upload whose blob is called `blob`.
+fn opening(blob: u64, number: u64) -> Opening {
+    Opening { blob: BlobId(bytes(blob)), number }
+}
+
 /// Records a checkpoint of all bytes, at the time `number`, under the opening 1.
 async fn complete_bytes(
     store: &Arc<dyn Store>,
@@ -42,20 +47,19 @@ async fn complete_bytes(
     number: u64,
 ) -> Result<(), StoreError> {
     let id = UploadId(bytes(number));
-    store.checkpoint_upload(by, id, Opening(1), checkpoint(SIZE), true, at(number)).await
+    store.checkpoint_upload(by, id, opening(number, 1), checkpoint(SIZE), true, at(number)).await
 }
 
 pub(crate) async fn supersedes_earlier_ones(store: Arc<dyn Store>) {
     let a = person(&store, "alice").await.id;
     let id = UploadId(bytes(1));
-    let record = async |opening, durable, completing| {
+    let record = async |number, durable, completing| {
         let checkpoint = checkpoint(durable);
-        store.checkpoint_upload(a, id, Opening(opening), checkpoint, completing, NOW).await
+        store.checkpoint_upload(a, id, opening(1, number), checkpoint, completing, NOW).await
     };
-    let receiving = |durable, opening| UploadState::Receiving {
-        blob: BlobId(bytes(1)),
+    let receiving = |durable, number| UploadState::Receiving {
         checkpoint: if durable == 0 { Checkpoint::default() } else { checkpoint(durable) },
-        opening: Opening(opening),
+        opening: opening(1, number),
     };
     assert_eq!(open(&store, a, 1).await, receiving(0, 1));
     record(1, 100, false).await.unwrap();
@@ -71,9 +75,9 @@ pub(crate) async fn supersedes_earlier_ones(store: Arc<dyn Store>) {
     assert_eq!(refused(other), Code::UploadConflict);
     record(3, 300, false).await.unwrap();
     store.complete_upload(a, id, BlobId(id.0), None, NOW).await.unwrap();
-    for opening in [1, 3] {
-        assert_eq!(refused(record(opening, 400, false).await), Code::NotFound);
-        assert_eq!(refused(record(opening, SIZE, true).await), Code::NotFound);
+    for number in [1, 3] {
+        assert_eq!(refused(record(number, 400, false).await), Code::NotFound);
+        assert_eq!(refused(record(number, SIZE, true).await), Code::NotFound);
     }
     assert!(matches!(open(&store, a, 1).await, UploadState::Complete(_)));
 }
@@ -84,14 +88,13 @@ pub(crate) async fn goes_on_completing(store: Arc<dyn Store>) {
     complete_bytes(&store, a, 1).await.unwrap();
     complete_bytes(&store, a, 1).await.expect("a repeat, for the answer may have been lost");
     let id = UploadId(bytes(1));
-    let more = store.checkpoint_upload(a, id, Opening(1), checkpoint(500), false, NOW).await;
+    let more = store.checkpoint_upload(a, id, opening(1, 1), checkpoint(500), false, NOW).await;
     assert_eq!(refused(more), Code::BeyondSize);
 
     let blob = BlobId(bytes(1));
-    let completing = |opening| UploadState::Completing {
-        blob,
+    let completing = |number| UploadState::Completing {
         checkpoint: checkpoint(SIZE),
-        opening: Opening(opening),
+        opening: opening(1, number),
     };
     assert_eq!(open(&store, a, 1).await, completing(2));
     assert_eq!(refused(complete_bytes(&store, a, 1).await), Code::Superseded);
@@ -109,7 +112,7 @@ pub(crate) async fn can_be_cancelled_by_its_account(store: Arc<dyn Store>) {
     let b = person(&store, "bob").await.id;
     let (id, blob) = (UploadId(bytes(1)), BlobId(bytes(1)));
     open(&store, a, 1).await;
-    store.checkpoint_upload(a, id, Opening(1), checkpoint(600), false, at(7)).await.unwrap();
+    store.checkpoint_upload(a, id, opening(1, 1), checkpoint(600), false, at(7)).await.unwrap();
     assert_eq!(store.cancel_upload(b, id).await.unwrap(), None, "not theirs");
     let gone = store.cancel_upload(a, id).await.unwrap().expect("it was there");
     assert_eq!((gone.account, gone.id, gone.blob, gone.touched), (a, id, blob, at(7)));
@@ -118,13 +121,13 @@ pub(crate) async fn can_be_cancelled_by_its_account(store: Arc<dyn Store>) {
     assert!(store.open_uploads(10).await.unwrap().is_empty());
     // Its account has the room again, and whoever had it open records nothing more.
     let quota = Quota { bytes: FILE_BYTES_CHARGED_MIN, open_uploads: 1 };
-    let late = store.checkpoint_upload(a, id, Opening(1), checkpoint(700), false, NOW).await;
+    let late = store.checkpoint_upload(a, id, opening(1, 1), checkpoint(700), false, NOW).await;
     assert_eq!(refused(late), Code::NotFound);
     store.open_upload(a, spec(2, SIZE), BlobId(bytes(2)), quota, NOW).await.unwrap();
 
     // What is complete, or becoming so, stays.
     let id = UploadId(bytes(2));
-    store.checkpoint_upload(a, id, Opening(1), checkpoint(SIZE), true, NOW).await.unwrap();
+    store.checkpoint_upload(a, id, opening(2, 1), checkpoint(SIZE), true, NOW).await.unwrap();
     assert_eq!(store.cancel_upload(a, id).await.unwrap(), None);
     store.complete_upload(a, id, BlobId(id.0), None, NOW).await.unwrap();
     assert_eq!(store.cancel_upload(a, id).await.unwrap(), None);
@@ -150,7 +153,12 @@ pub(crate) async fn is_not_hit_by_who_means_an_earlier_one(store: Arc<dyn Store>
     open(&store, a, 1).await;
     assert!(store.discard_upload(a, id, earlier, None).await.unwrap());
     store.open_upload(a, spec(1, SIZE), later, ROOMY, NOW).await.unwrap();
-    // Whoever finished the first, or gave it up, comes late.
+    // Whoever wrote to the first, finished it, or gave it up, comes late.
+    for completing in [false, true] {
+        let late = checkpoint(if completing { SIZE } else { 900 });
+        let late = store.checkpoint_upload(a, id, opening(1, 1), late, completing, NOW).await;
+        assert_eq!(refused(late), Code::NotFound);
+    }
     assert!(!store.discard_upload(a, id, earlier, None).await.unwrap());
     assert!(!store.discard_upload(a, id, earlier, Some(at(100))).await.unwrap());
     let late = store.complete_upload(a, id, earlier, None, NOW).await;
@@ -158,6 +166,9 @@ pub(crate) async fn is_not_hit_by_who_means_an_earlier_one(store: Arc<dyn Store>
     for blob in [earlier, later] {
         assert_eq!(store.blob(blob).await.unwrap(), None, "nobody has sent a byte");
     }
+    let fresh =
+        UploadState::Receiving { checkpoint: Checkpoint::default(), opening: opening(2, 2) };
+    assert_eq!(open(&store, a, 1).await, fresh, "nothing of it was kept");
     let info = store.complete_upload(a, id, later, None, NOW).await.unwrap();
     assert_eq!(info.id, later);
     let late = store.complete_upload(a, id, earlier, None, NOW).await;
@@ -228,7 +239,7 @@ pub(crate) async fn is_listed_for_operators(store: Arc<dyn Store>) {
     store.complete_upload(a, UploadId(bytes(1)), BlobId(bytes(1)), None, NOW).await.unwrap();
     complete_bytes(&store, a, 2).await.unwrap();
     let id = UploadId(bytes(4));
-    store.checkpoint_upload(b, id, Opening(1), checkpoint(40), false, at(1)).await.unwrap();
+    store.checkpoint_upload(b, id, opening(4, 1), checkpoint(40), false, at(1)).await.unwrap();
 
     let record = |account, number, durable, touched| UploadRecord {
         account,

@@ -71,16 +71,19 @@ impl Uploads for Postgres {
         // Twice is as good as once: it says how things are, and not how they change.
         let Checkpoint { durable, hash_state, parts } = &checkpoint;
         self.read("record a checkpoint", |db| async move {
-            let sql = "UPDATE uploads SET state = $4::smallint, durable = $5, hash_state = $6, parts = $7, \
-                       touched_ms = $8 \
-                       WHERE account = $1 AND id = $2 AND opening = $3 \
+            let sql = "UPDATE uploads SET state = $4::smallint, durable = $5, hash_state = $6, \
+                       parts = $7, touched_ms = $8 \
+                       WHERE account = $1 AND id = $2 AND opening = $3 AND blob = $9 \
                        AND (state = 1 OR (state = 3 AND $4::smallint = 3))";
             let state = if completing { COMPLETING } else { RECEIVING };
             let (owner, name) = (id(account.0), upload.0.as_slice());
             let (durable, now) = (int(*durable)?, int(now.0)?);
-            let opened = id(opening.0);
+            let (opened, blob) = (id(opening.number), opening.blob.0.as_slice());
             let changed = db
-                .execute(sql, &[&owner, &name, &opened, &state, &durable, hash_state, parts, &now])
+                .execute(
+                    sql,
+                    &[&owner, &name, &opened, &state, &durable, hash_state, parts, &now, &blob],
+                )
                 .await?;
             if changed == 0 { Err(why_not(&db, account, upload, opening).await?) } else { Ok(()) }
         })
@@ -222,11 +225,11 @@ impl Upload {
         let (owner, name) = (id(account.0), spec.id.0.as_slice());
         let row = db.query_one(sql, &[&owner, &name, &int(now.0)?]).await?;
         let Self { blob, checkpoint, .. } = self;
-        let opening = Opening(number(&row, 0)?);
+        let opening = Opening { blob, number: number(&row, 0)? };
         Ok(if self.state == COMPLETING {
-            UploadState::Completing { blob, checkpoint, opening }
+            UploadState::Completing { checkpoint, opening }
         } else {
-            UploadState::Receiving { blob, checkpoint, opening }
+            UploadState::Receiving { checkpoint, opening }
         })
     }
 
@@ -299,7 +302,8 @@ async fn open(
     )
     .await?;
     storage::opened(db, account, spec.size).await?;
-    Ok(UploadState::Receiving { blob, checkpoint: Checkpoint::default(), opening: Opening(1) })
+    let opening = Opening { blob, number: 1 };
+    Ok(UploadState::Receiving { checkpoint: Checkpoint::default(), opening })
 }
 
 /// Why an upload took no checkpoint of this opening. A completing one takes another that says so:
@@ -310,10 +314,12 @@ async fn why_not(
     upload: UploadId,
     opening: Opening,
 ) -> Result<Fault, Fault> {
-    let sql = "SELECT state, opening FROM uploads WHERE account = $1 AND id = $2 AND state <> 2";
-    let found = db.query_opt(sql, &[&id(account.0), &upload.0.as_slice()]).await?;
+    let sql = "SELECT state, opening FROM uploads \
+               WHERE account = $1 AND id = $2 AND blob = $3 AND state <> 2";
+    let (name, blob) = (upload.0.as_slice(), opening.blob.0.as_slice());
+    let found = db.query_opt(sql, &[&id(account.0), &name, &blob]).await?;
     let Some(row) = found else { return Ok(Refusal::not_found("upload").into()) };
-    if number(&row, 1)? != opening.0 {
+    if number(&row, 1)? != opening.number {
         let message = "the upload was opened again elsewhere; it goes on there";
         return Ok(Refusal::new(Code::Superseded, message).into());
     }

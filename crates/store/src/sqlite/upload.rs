@@ -233,11 +233,11 @@ impl Upload {
             .prepare_cached(sql)?
             .query_row(params![Id(account.0), spec.id.0, Int(now.0)], |row| number(row, 0))?;
         let Self { blob, checkpoint, .. } = self;
-        let opening = Opening(opening);
+        let opening = Opening { blob, number: opening };
         Ok(if self.state == COMPLETING {
-            UploadState::Completing { blob, checkpoint, opening }
+            UploadState::Completing { checkpoint, opening }
         } else {
-            UploadState::Receiving { blob, checkpoint, opening }
+            UploadState::Receiving { checkpoint, opening }
         })
     }
 
@@ -305,7 +305,8 @@ fn open(
         Int(now.0)
     ])?;
     storage::opened(db, account, spec.size)?;
-    Ok(UploadState::Receiving { blob, checkpoint: Checkpoint::default(), opening: Opening(1) })
+    let opening = Opening { blob, number: 1 };
+    Ok(UploadState::Receiving { checkpoint: Checkpoint::default(), opening })
 }
 
 /// Whether the upload still takes a checkpoint of this opening. One that completes may be repeated:
@@ -317,13 +318,15 @@ fn may_checkpoint(
     opening: Opening,
     completing: bool,
 ) -> Result<(), Fault> {
-    let sql = "SELECT state, opening FROM uploads WHERE account = ?1 AND id = ?2 AND state <> 2";
+    let sql = "SELECT state, opening FROM uploads \
+               WHERE account = ?1 AND id = ?2 AND blob = ?3 AND state <> 2";
+    let place = params![Id(account.0), id.0, opening.blob.0];
     let (state, latest): (i64, u64) = db
         .prepare_cached(sql)?
-        .query_row(params![Id(account.0), id.0], |row| Ok((row.get(0)?, number(row, 1)?)))
+        .query_row(place, |row| Ok((row.get(0)?, number(row, 1)?)))
         .optional()?
         .ok_or_else(|| Refusal::not_found("upload"))?;
-    if latest != opening.0 {
+    if latest != opening.number {
         let message = "the upload was opened again elsewhere; it goes on there";
         return Err(Refusal::new(Code::Superseded, message).into());
     }

@@ -42,8 +42,8 @@ async fn the_first_release_goes_on_where_it_was() {
     let blob = BlobId(bytes(3));
     let opened = store.open_upload(AccountId(1), spec(1, 1000), blob, ROOMY, NOW).await.unwrap();
     let checkpoint = Checkpoint { durable: 600, hash_state: vec![1, 2], parts: vec![] };
-    let blob = BlobId(bytes(2));
-    assert_eq!(opened, UploadState::Receiving { blob, checkpoint, opening: Opening(2) });
+    let opening = Opening { blob: BlobId(bytes(2)), number: 2 };
+    assert_eq!(opened, UploadState::Receiving { checkpoint, opening });
 }
 
 #[test]
