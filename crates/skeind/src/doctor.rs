@@ -15,7 +15,11 @@ use std::{
 };
 
 use clap::Args;
-use futures::future::join_all;
+use futures::{
+    StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream, FuturesOrdered, FuturesUnordered},
+};
 use serde::Serialize;
 use serde_json::json;
 use skein_core::time::Clock;
@@ -27,6 +31,9 @@ use crate::{Config, admin::printable};
 const SKEW_WARN: Duration = Duration::from_secs(2);
 /// How far two clocks may be apart before logins and codes end at the wrong time.
 const SKEW_FAIL: Duration = Duration::from_secs(60);
+
+/// One that takes its time.
+type Check<'a> = BoxFuture<'a, Vec<Finding>>;
 
 /// How to print.
 #[derive(Debug, Args)]
@@ -98,40 +105,57 @@ impl Finding {
     }
 }
 
-/// Runs every check and prints what it found. The exit code is 1 if something does not work.
+/// Runs every check and prints what it found, as soon as it is found for people. The exit code is
+/// 1 if something does not work.
 pub async fn run(options: Options, config: &Config) -> ExitCode {
-    let findings = examine(config).await;
-    let failed = findings.iter().any(|finding| finding.verdict == Verdict::Fail);
-    let mut stdout = io::stdout().lock();
-    for finding in &findings {
-        let written = if options.json {
-            writeln!(stdout, "{}", json!(finding))
-        } else {
-            writeln!(stdout, "{}", words(finding))
-        };
-        // Whoever read the output has had enough.
-        if written.is_err() {
-            break;
+    let (mut failed, mut read) = (false, true);
+    let mut stdout = io::stdout();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let mut found = examine(config, &clock, options.json);
+    while let Some(findings) = found.next().await {
+        for finding in findings {
+            failed |= finding.verdict == Verdict::Fail;
+            let line = if options.json { json!(finding).to_string() } else { words(&finding) };
+            // Whoever has had enough of the output still gets the exit code.
+            read = read && writeln!(stdout, "{line}").is_ok();
         }
     }
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// What all checks found, in the order of the configuration.
-async fn examine(config: &Config) -> Vec<Finding> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let mut findings = machine::examine(config);
-    findings.extend(certificate::examine(config, clock.now()));
-    // What is away takes its time; all at once it takes that only once.
-    let slow: Vec<futures::future::BoxFuture<'_, Vec<Finding>>> = vec![
-        Box::pin(parts::store(config, &*clock)),
-        Box::pin(parts::bus(config, &*clock)),
+/// What all checks found: for programs in the order of the configuration, for people as soon as it
+/// is known.
+fn examine<'a>(
+    config: &'a Config,
+    clock: &'a Arc<dyn Clock>,
+    in_order: bool,
+) -> BoxStream<'a, Vec<Finding>> {
+    let quick = async move {
+        let mut findings = machine::examine(config);
+        findings.extend(certificate::examine(config, clock.now()));
+        findings
+    };
+    stream::once(quick).chain(all_at_once(slow(config, clock), in_order)).boxed()
+}
+
+/// What is away takes its time; all at once it takes that only once.
+fn all_at_once(checks: Vec<Check<'_>>, in_order: bool) -> BoxStream<'_, Vec<Finding>> {
+    if in_order {
+        FuturesOrdered::from_iter(checks).boxed()
+    } else {
+        FuturesUnordered::from_iter(checks).boxed()
+    }
+}
+
+/// The checks that wait for others, in the order of the configuration.
+fn slow<'a>(config: &'a Config, clock: &'a Arc<dyn Clock>) -> Vec<Check<'a>> {
+    vec![
+        Box::pin(parts::store(config, &**clock)),
+        Box::pin(parts::bus(config, &**clock)),
         Box::pin(parts::blobs(config)),
         Box::pin(peers::mail(config)),
-        Box::pin(peers::roles(config, Arc::clone(&clock))),
-    ];
-    findings.extend(join_all(slow).await.into_iter().flatten());
-    findings
+        Box::pin(peers::roles(config, Arc::clone(clock))),
+    ]
 }
 
 fn words(finding: &Finding) -> String {
@@ -164,6 +188,30 @@ mod tests {
         }
         let found = Finding::of_clock("store", -3_600_000).found;
         assert_eq!(found, "its clock is 3600.0 s behind this machine's");
+    }
+
+    #[tokio::test]
+    async fn people_do_not_wait_for_what_is_slow() {
+        for in_order in [false, true] {
+            let (finish, finished) = tokio::sync::oneshot::channel::<()>();
+            let slow: Check<'_> = Box::pin(async {
+                finished.await.unwrap();
+                vec![Finding::ok("slow", "")]
+            });
+            let quick: Check<'_> = Box::pin(async { vec![Finding::ok("quick", "")] });
+            let mut found = all_at_once(vec![slow, quick], in_order);
+            let mut checks = Vec::new();
+            if !in_order {
+                checks.extend(found.next().await.unwrap());
+            }
+            finish.send(()).unwrap();
+            while let Some(findings) = found.next().await {
+                checks.extend(findings);
+            }
+            let checks: Vec<_> = checks.iter().map(|finding| finding.check.as_str()).collect();
+            let expected = if in_order { ["slow", "quick"] } else { ["quick", "slow"] };
+            assert_eq!(checks, expected);
+        }
     }
 
     #[test]
