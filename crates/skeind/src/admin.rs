@@ -4,6 +4,7 @@
 
 mod show;
 pub(crate) mod socket;
+mod wait;
 
 use std::{
     path::{PathBuf, absolute},
@@ -159,7 +160,7 @@ async fn command(command: Command, config: &Config, show: Show) -> Result<(), Fa
         }
     };
     let mut line = Line::open(config, order_needs_bus(&order)).await?;
-    let answer = line.ask(order).await?;
+    let answer = line.ask(order, show).await?;
     line.close().await;
     show.answer(answer)
 }
@@ -169,7 +170,7 @@ async fn list(config: &Config, show: Show) -> Result<(), Failure> {
     let mut line = Line::open(config, false).await?;
     let mut after = None;
     loop {
-        let answer = line.ask(Order::Users { after, limit: USERS_MAX }).await?;
+        let answer = line.ask(Order::Users { after, limit: USERS_MAX }, show).await?;
         let Answer::Users(users) = answer else { break };
         let Some(last) = users.last() else { break };
         after = Some(last.account);
@@ -208,12 +209,20 @@ impl Line {
         }
     }
 
-    async fn ask(&mut self, order: Order) -> Result<Answer, Failure> {
+    /// The answer to an order. Somebody who waits for it is told that it takes its time.
+    async fn ask(&mut self, order: Order, show: Show) -> Result<Answer, Failure> {
+        let doing = wait::doing(&order);
+        let most = socket::patience(&order);
+        wait::telling(|waited| show.waiting(doing, waited, most), self.answer(order)).await
+    }
+
+    async fn answer(&mut self, order: Order) -> Result<Answer, Failure> {
         let answer = match self {
             Self::Here { operator, .. } => operator.perform(order).await,
             Self::Server(socket) => {
                 let away = |why: String| Failure::new("unavailable", why);
-                let answer = socket::ask(socket, &order).await.map_err(|error| {
+                let patience = socket::patience(&order);
+                let answer = socket::ask(socket, &order, patience).await.map_err(|error| {
                     away(format!("the server at {} does not answer: {error}", socket.display()))
                 })?;
                 answer.ok_or_else(|| {

@@ -99,7 +99,7 @@ pub enum ConnectError {
 }
 
 /// How long the server may take to answer an operator's question about all that is stored.
-const REPORT_MAX: Duration = Duration::from_secs(120);
+pub const REPORT_MAX: Duration = Duration::from_secs(120);
 
 /// A store in PostgreSQL.
 pub struct Postgres {

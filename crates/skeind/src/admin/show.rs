@@ -2,7 +2,8 @@
 
 use std::{
     fmt::Write as _,
-    io::{self, Write as _},
+    io::{self, IsTerminal, Write as _},
+    time::Duration,
 };
 
 use serde::Serialize;
@@ -52,6 +53,16 @@ impl Show {
             let words = backup("restored", restored);
             format!("{words}; everybody has to log in again")
         })
+    }
+
+    /// Tells a person at a terminal that the answer takes its time.
+    pub(super) fn waiting(self, doing: &str, waited: Duration, most: Duration) {
+        let stderr = io::stderr();
+        if !self.json && stderr.is_terminal() {
+            let (waited, most) = (waited.as_secs(), most.as_secs());
+            // There is nobody left to tell if this fails.
+            writeln!(&stderr, "skeind: still {doing}, for {waited} s of {most} s at most").ok();
+        }
     }
 
     /// Tells what went wrong: people on standard error, programs also on standard output.

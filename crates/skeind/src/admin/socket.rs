@@ -4,6 +4,7 @@
 use std::{fs, io, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 
 use skein_ops::lifecycle::Shutdown;
+use skein_store::postgres::REPORT_MAX;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
@@ -19,9 +20,15 @@ const ORDER_BYTES_MAX: u64 = 64 * 1024;
 const ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// How long an order may take to arrive.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the server may take for each of: the connection, an order, an answer. One that hangs
-/// is told of instead of waited for.
+/// How long the server may take for each of: the connection, to take an order. One that hangs is
+/// told of instead of waited for.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it may take to answer most orders: they ask the store five times at most, which answers
+/// within ten seconds, and wait some seconds for the bus.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long it may take to add up what is stored: what the database may take, and some for a
+/// connection to it.
+const STORAGE_TIMEOUT: Duration = REPORT_MAX.saturating_add(Duration::from_secs(30));
 /// How long it may take to answer that a backup is made: files may have to be copied.
 const BACKUP_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Operators at a time.
@@ -69,11 +76,25 @@ pub(crate) fn serve(path: &Path, operator: Arc<Operator>, shutdown: &Shutdown) -
     Ok(())
 }
 
-/// Whether a server listens there, and if so what it answers.
+/// How long the answer to an order may take: longer than whoever carries it out waits for its parts,
+/// so that it is that one who says what is wrong.
+pub(crate) const fn patience(order: &Order) -> Duration {
+    match order {
+        Order::Backup { .. } => BACKUP_TIMEOUT,
+        Order::Storage => STORAGE_TIMEOUT,
+        _ => ANSWER_TIMEOUT,
+    }
+}
+
+/// Whether a server listens there, and if so what it answers within `patience`.
 ///
 /// # Errors
 /// If it does not answer.
-pub(crate) async fn ask(path: &Path, order: &Order) -> io::Result<Option<Answer>> {
+pub(crate) async fn ask(
+    path: &Path,
+    order: &Order,
+    patience: Duration,
+) -> io::Result<Option<Answer>> {
     let mut stream = match in_time(SERVER_TIMEOUT, UnixStream::connect(path)).await {
         Ok(stream) => stream,
         // There is none, or one that a server left behind when it was killed.
@@ -90,10 +111,6 @@ pub(crate) async fn ask(path: &Path, order: &Order) -> io::Result<Option<Answer>
     let mut line = serde_json::to_vec(order)?;
     line.push(b'\n');
     in_time(SERVER_TIMEOUT, stream.write_all(&line)).await?;
-    let patience = match order {
-        Order::Backup { .. } => BACKUP_TIMEOUT,
-        _ => SERVER_TIMEOUT,
-    };
     let answer = in_time(patience, read_line(stream, ANSWER_BYTES_MAX)).await?;
     Ok(Some(serde_json::from_slice(&answer)?))
 }
@@ -144,7 +161,17 @@ mod tests {
         let path = folder.path().join("admin.sock");
         // The kernel takes the connection, and nobody ever does.
         let _listener = UnixListener::bind(&path).unwrap();
-        let error = ask(&path, &Order::Storage).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        for order in [Order::Storage, Order::Uploads] {
+            let begun = tokio::time::Instant::now();
+            let error = ask(&path, &order, patience(&order)).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            assert!(begun.elapsed() >= patience(&order), "{order:?}");
+        }
+    }
+
+    #[test]
+    fn the_server_has_longer_than_its_parts() {
+        assert!(patience(&Order::Storage) > REPORT_MAX);
+        assert!(patience(&Order::Storage) > patience(&Order::Uploads));
     }
 }

@@ -1,5 +1,7 @@
 //! The parts under the roles: whether they can be reached, and do what they are needed for.
 
+use std::time::Duration;
+
 use skein_blob::depot::Depot;
 use skein_bus::redis::Redis;
 use skein_core::{id::BlobId, time::Clock};
@@ -18,6 +20,9 @@ use crate::{
     parts::{PartError, Truth},
     sentence,
 };
+
+/// How long the server that has the data folder may take to say that its store works.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The store: reached, of a known schema, with a clock like this one's.
 pub(super) async fn store(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
@@ -61,7 +66,8 @@ async fn file(config: &Config) -> Finding {
     match DataFolder::take_existing(&config.data) {
         Err(FolderError::Missing(_)) => Finding::ok(check, "SQLite; there is no data yet"),
         Err(FolderError::Taken(_)) => {
-            match socket::ask(&folder::socket(&config.data), &Order::Storage).await {
+            let socket = folder::socket(&config.data);
+            match socket::ask(&socket, &Order::Storage, SERVER_TIMEOUT).await {
                 Ok(Some(Answer::Storage(used))) => {
                     let found =
                         format!("SQLite; the server that has it keeps {} files", used.blobs);
