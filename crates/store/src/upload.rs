@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use skein_core::{
     id::{AccountId, BlobId, UploadId},
     name::MediaType,
-    port::resource::{BlobInfo, UploadSpec},
+    port::resource::{BlobInfo, Thumbnail, UploadSpec},
+    refusal::{Code, Refusal},
     time::Timestamp,
 };
 
@@ -71,6 +72,61 @@ pub struct Quota {
     pub bytes: u64,
     /// Open uploads.
     pub open_uploads: u64,
+}
+
+impl Quota {
+    /// Whether a file of `size` bytes has room beside [charged bytes](charged_bytes) `stored` and
+    /// `open` uploads: one rule for every store.
+    pub(crate) fn has_room(self, stored: u64, open: u64, size: u64) -> Result<(), Refusal> {
+        if open >= self.open_uploads {
+            let message = format!("{open} uploads are open already; finish one of them first");
+            return Err(Refusal::new(Code::TooMany, message));
+        }
+        let charged = charged_bytes(size);
+        if stored.saturating_add(charged) > self.bytes {
+            let left = self.bytes.saturating_sub(stored);
+            let message =
+                format!("the file takes {charged} bytes and your storage has room for {left}");
+            return Err(Refusal::new(Code::Quota, message));
+        }
+        Ok(())
+    }
+}
+
+/// The answer to an opening that describes another file than the first one did.
+pub(crate) fn other_file() -> Refusal {
+    let message = "this upload id was used for another file; draw a new one";
+    Refusal::new(Code::UploadConflict, message)
+}
+
+/// The answer to a checkpoint of an earlier opening.
+pub(crate) fn superseded() -> Refusal {
+    let message = "the upload was opened again elsewhere; it goes on there";
+    Refusal::new(Code::Superseded, message)
+}
+
+/// The answer to a checkpoint of an upload that has all its bytes.
+pub(crate) fn has_all_bytes() -> Refusal {
+    let message = "all bytes of the upload are there already; it takes no more";
+    Refusal::new(Code::BeyondSize, message)
+}
+
+/// The blob that an upload of `uploader` has become. One with `dimensions` gets a thumbnail.
+pub(crate) fn completed(
+    blob: BlobId,
+    uploader: AccountId,
+    spec: UploadSpec,
+    dimensions: Option<(u32, u32)>,
+) -> BlobInfo {
+    BlobInfo {
+        id: blob,
+        uploader,
+        size: spec.size,
+        media_type: spec.media_type,
+        hash: spec.hash,
+        dimensions,
+        thumbnail: if dimensions.is_some() { Thumbnail::Pending } else { Thumbnail::None },
+    }
 }
 
 /// An open upload as operators see it.

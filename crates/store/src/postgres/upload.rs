@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use skein_core::{
     id::{AccountId, BlobId, UploadId},
     name::MediaType,
-    port::resource::{BlobInfo, Thumbnail, UploadSpec},
-    refusal::{Code, Refusal},
+    port::resource::{BlobInfo, UploadSpec},
+    refusal::Refusal,
     time::Timestamp,
 };
 use tokio_postgres::Row;
@@ -16,14 +16,14 @@ use super::{
     column::{bytes, count, get, id, int, number, text},
     db::Db,
     fault::Fault,
-    storage::{self, Storage},
+    storage,
     token::not_undone,
 };
 use crate::{
     StoreError,
     upload::{
-        Checkpoint, CompletingUpload, Opening, Quota, StaleUpload, UploadRecord, UploadState,
-        Uploads, charged_bytes,
+        self, Checkpoint, CompletingUpload, Opening, Quota, StaleUpload, UploadRecord, UploadState,
+        Uploads,
     },
 };
 
@@ -51,7 +51,7 @@ impl Uploads for Postgres {
             match find(&db, account, spec.id).await? {
                 Some(upload) => upload.reopen(&db, account, spec, now).await,
                 None => {
-                    has_room(&storage, spec, quota)?;
+                    quota.has_room(storage.bytes, storage.open_uploads, spec.size)?;
                     open(&db, account, spec, blob, now).await
                 }
             }
@@ -214,8 +214,7 @@ impl Upload {
         now: Timestamp,
     ) -> Result<UploadState, Fault> {
         if self.spec != *spec {
-            let message = "this upload id was used for another file; draw a new one";
-            return Err(Refusal::new(Code::UploadConflict, message).into());
+            return Err(upload::other_file().into());
         }
         if self.state == COMPLETE {
             return Ok(UploadState::Complete(self.completed(db).await?));
@@ -262,22 +261,6 @@ async fn find(db: &Db, account: AccountId, upload: UploadId) -> Result<Option<Up
     }))
 }
 
-fn has_room(storage: &Storage, spec: &UploadSpec, quota: Quota) -> Result<(), Refusal> {
-    let Storage { bytes, open_uploads } = *storage;
-    if open_uploads >= quota.open_uploads {
-        let message = format!("{open_uploads} uploads are open already; finish one of them first");
-        return Err(Refusal::new(Code::TooMany, message));
-    }
-    let charged = charged_bytes(spec.size);
-    if bytes.saturating_add(charged) > quota.bytes {
-        let left = quota.bytes.saturating_sub(bytes);
-        let message =
-            format!("the file takes {charged} bytes and your storage has room for {left}");
-        return Err(Refusal::new(Code::Quota, message));
-    }
-    Ok(())
-}
-
 async fn open(
     db: &Db,
     account: AccountId,
@@ -320,12 +303,10 @@ async fn why_not(
     let found = db.query_opt(sql, &[&id(account.0), &name, &blob]).await?;
     let Some(row) = found else { return Ok(Refusal::not_found("upload").into()) };
     if number(&row, 1)? != opening.number {
-        let message = "the upload was opened again elsewhere; it goes on there";
-        return Ok(Refusal::new(Code::Superseded, message).into());
+        return Ok(upload::superseded().into());
     }
     if get::<i16>(&row, 0)? == COMPLETING {
-        let message = "all bytes of the upload are there already; it takes no more";
-        return Ok(Refusal::new(Code::BeyondSize, message).into());
+        return Ok(upload::has_all_bytes().into());
     }
     Ok(Fault::Again("the upload has just changed"))
 }
@@ -348,15 +329,7 @@ async fn complete(
                touched_ms = $3 WHERE account = $1 AND id = $2";
     db.execute(sql, &[&id(account.0), &id_of_upload.0.as_slice(), &int(now.0)?]).await?;
     storage::completed(db, account).await?;
-    let info = BlobInfo {
-        id: upload.blob,
-        uploader: account,
-        size: upload.spec.size,
-        media_type: upload.spec.media_type,
-        hash: upload.spec.hash,
-        dimensions,
-        thumbnail: if dimensions.is_some() { Thumbnail::Pending } else { Thumbnail::None },
-    };
+    let info = upload::completed(upload.blob, account, upload.spec, dimensions);
     blob::insert(db, &info, now).await?;
     Ok(info)
 }

@@ -5,8 +5,8 @@ use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use skein_core::{
     id::{AccountId, BlobId, UploadId},
     name::MediaType,
-    port::resource::{BlobInfo, Thumbnail, UploadSpec},
-    refusal::{Code, Refusal},
+    port::resource::{BlobInfo, UploadSpec},
+    refusal::Refusal,
     time::Timestamp,
 };
 
@@ -19,8 +19,8 @@ use super::{
 use crate::{
     StoreError,
     upload::{
-        Checkpoint, CompletingUpload, Opening, Quota, StaleUpload, UploadRecord, UploadState,
-        Uploads, charged_bytes,
+        self, Checkpoint, CompletingUpload, Opening, Quota, StaleUpload, UploadRecord, UploadState,
+        Uploads,
     },
 };
 
@@ -221,8 +221,7 @@ impl Upload {
         now: Timestamp,
     ) -> Result<UploadState, Fault> {
         if self.spec != *spec {
-            let message = "this upload id was used for another file; draw a new one";
-            return Err(Refusal::new(Code::UploadConflict, message).into());
+            return Err(upload::other_file().into());
         }
         if self.state == COMPLETE {
             return Ok(UploadState::Complete(self.completed(db)?));
@@ -280,17 +279,7 @@ fn open(
     now: Timestamp,
 ) -> Result<UploadState, Fault> {
     let Storage { bytes, open_uploads } = storage::of(db, account)?;
-    if open_uploads >= quota.open_uploads {
-        let message = format!("{open_uploads} uploads are open already; finish one of them first");
-        return Err(Refusal::new(Code::TooMany, message).into());
-    }
-    let charged = charged_bytes(spec.size);
-    if bytes.saturating_add(charged) > quota.bytes {
-        let left = quota.bytes.saturating_sub(bytes);
-        let message =
-            format!("the file takes {charged} bytes and your storage has room for {left}");
-        return Err(Refusal::new(Code::Quota, message).into());
-    }
+    quota.has_room(bytes, open_uploads, spec.size)?;
     let sql = "INSERT INTO uploads \
                (account, id, blob, size, media_type, hash, state, durable, hash_state, touched_ms) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, x'', ?8)";
@@ -327,12 +316,10 @@ fn may_checkpoint(
         .optional()?
         .ok_or_else(|| Refusal::not_found("upload"))?;
     if latest != opening.number {
-        let message = "the upload was opened again elsewhere; it goes on there";
-        return Err(Refusal::new(Code::Superseded, message).into());
+        return Err(upload::superseded().into());
     }
     if state == COMPLETING && !completing {
-        let message = "all bytes of the upload are there already; it takes no more";
-        return Err(Refusal::new(Code::BeyondSize, message).into());
+        return Err(upload::has_all_bytes().into());
     }
     Ok(())
 }
@@ -375,15 +362,7 @@ fn complete(
                touched_ms = ?4 WHERE account = ?1 AND id = ?2";
     db.prepare_cached(sql)?.execute(params![Id(account.0), id.0, COMPLETE, Int(now.0)])?;
     storage::completed(db, account)?;
-    let info = BlobInfo {
-        id: upload.blob,
-        uploader: account,
-        size: upload.spec.size,
-        media_type: upload.spec.media_type,
-        hash: upload.spec.hash,
-        dimensions,
-        thumbnail: if dimensions.is_some() { Thumbnail::Pending } else { Thumbnail::None },
-    };
+    let info = upload::completed(upload.blob, account, upload.spec, dimensions);
     blob::insert(db, &info, now)?;
     Ok(info)
 }
