@@ -21,6 +21,7 @@ use skein_core::{
     port::resource::UploadSpec,
     refusal::{Code, Refusal},
 };
+use skein_net::quic_lb::{Format, ID_BYTES_MAX, KEY_BYTES};
 use skein_wire::{
     Malformed, body,
     frame::{Decoder, FRAME_BYTES_MAX, FrameError},
@@ -47,6 +48,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("hash_state", hash_state),
     ("picture_probe", picture_probe),
     ("bus_hint", bus_hint),
+    ("connection_id", connection_id),
 ];
 
 /// Bytes that the length of a frame takes at most.
@@ -196,6 +198,26 @@ fn request(kind: request::Kind) {
             assert!(matches!(refusal.code, Code::Malformed | Code::Invalid), "{refusal:?}");
         }
     }
+}
+
+/// A connection id names a server or none, whatever stands behind it, and what is written in its
+/// place leads to the server that it was written for. The first bytes choose the format.
+pub fn connection_id(data: &[u8]) {
+    let Some(([rotation, lengths, keyed], data)) = data.split_first_chunk::<3>() else { return };
+    let (server_bytes, nonce_bytes) = (usize::from(lengths >> 4), usize::from(lengths & 0x0f));
+    let key = (keyed % 2 == 1).then_some([*keyed; KEY_BYTES]);
+    let Ok(format) = Format::new(*rotation, server_bytes, nonce_bytes, key.as_ref()) else {
+        return;
+    };
+    assert!((6..=ID_BYTES_MAX).contains(&format.id_bytes()));
+    let Some(server) = format.server_id(data) else { return };
+    assert_eq!(server.len(), server_bytes);
+    let id = &data[..format.id_bytes()];
+    assert_eq!(format.server_id(id).as_ref(), Some(&server));
+    let (low, nonce) = (data[0], &id[id.len() - nonce_bytes..]);
+    let again = format.encode(low, &server, nonce).expect("fields of the right lengths");
+    assert_eq!(format.server_id(again.as_ref()), Some(server));
+    assert_eq!(again.as_ref()[0], low);
 }
 
 fn answer(kind: Option<reply::Kind>) {

@@ -36,6 +36,7 @@ pub fn seeds(check: &str) -> Vec<Vec<u8>> {
         "hash_state" => hash_states(),
         "picture_probe" => pictures(),
         "bus_hint" => hints(),
+        "connection_id" => connection_ids(),
         other => panic!("there is no check {other}"),
     }
 }
@@ -112,6 +113,16 @@ fn hints() -> Vec<Vec<u8>> {
     ];
     let said = bodies().into_iter().enumerate().map(appended).chain(others);
     said.map(|said| payload::encode(&said).expect("a short hint")).collect()
+}
+
+/// Ids under formats of even and odd lengths, and of the one that AES takes at once.
+fn connection_ids() -> Vec<Vec<u8>> {
+    let formats = [(0, 0x2e_u8, 1_u8), (1, 0x88, 0), (2, 0x34, 1), (6, 0xa5, 1), (3, 0x17, 0)];
+    let seed = |(rotation, lengths, keyed): (u8, u8, u8)| {
+        let id = (0..20).map(|at| if at == 0 { rotation << 5 | 9 } else { at * 7 });
+        [rotation, lengths, keyed].into_iter().chain(id).collect()
+    };
+    formats.into_iter().map(seed).collect()
 }
 
 fn hash_states() -> Vec<Vec<u8>> {

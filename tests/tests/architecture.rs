@@ -34,7 +34,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("skeind", &EVERYTHING_OF_THE_SERVER),
     ("skein-testkit", &["skein-core", "skein-wire", "skein-net"]),
     ("skein-bench", &["skein-core", "skein-wire", "skein-net", "skein-client", "skein-testkit"]),
-    ("skein-tests", &["skein-core", "skein-wire", "skein-bus", "skein-blob"]),
+    ("skein-tests", &["skein-core", "skein-wire", "skein-bus", "skein-blob", "skein-net"]),
 ];
 
 const FOUNDATION: [&str; 2] = ["skein-core", "skein-wire"];

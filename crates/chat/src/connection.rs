@@ -13,12 +13,12 @@ use skein_net::{
     connection::Closed,
     stream::{Receiver, Sender},
 };
-use skein_ops::{doorkeeper::Place, lifecycle::Shutdown, trace};
+use skein_ops::{lifecycle::Shutdown, trace};
 use skein_wire::{
     close::CloseCode,
     pb::{self, open::Kind},
 };
-use tokio::{sync::OwnedSemaphorePermit, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, field::Empty};
 
@@ -40,8 +40,8 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Serves a connection to its end. `place` is given back once the client has logged in.
-    pub(crate) async fn serve(self, connection: Connection, place: (Place, OwnedSemaphorePermit)) {
+    /// Serves a connection to its end.
+    pub(crate) async fn serve(self, connection: Connection) {
         let hello = self.hello(&connection);
         let (session, sender, receiver) = match hello.await {
             Ok(opened) => {
@@ -55,7 +55,6 @@ impl Service {
                 return;
             }
         };
-        drop(place);
         connection.raise_limits();
         let identity = Arc::clone(&session.identity);
         // The lines of one session have one id, in whatever part they are written.

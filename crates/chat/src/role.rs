@@ -12,31 +12,21 @@ use skein_core::{
 };
 use skein_net::{
     identity::{Certificate, IdentityError},
-    listen::{self, ListenConfig, Listener},
+    listen::{self, Listener},
+    secret::Secret,
 };
-use skein_ops::{doorkeeper::Doorkeeper, lifecycle::Shutdown};
+use skein_ops::lifecycle::Shutdown;
 use skein_store::Store;
 use skein_wire::close::CloseCode;
 use thiserror::Error;
-use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    answer::Answerer,
-    config::Config,
-    connection::{Service, in_time},
-    drain::Drain,
-    hub::Hub,
-    report::Reporter,
+    answer::Answerer, config::Config, connection::Service, drain::Drain, hub::Hub, report::Reporter,
 };
 
 /// How often the certificate is looked at, to show a renewed one without a restart.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// Connections that have not logged in, from everywhere together.
-const UNPROVEN_MAX: usize = 2048;
-/// Of these, connections of one network whose clients have not shown that they are there. Further
-/// ones must, so that nobody can take up a network's places from elsewhere.
-const UNVALIDATED_MAX: usize = 8;
 /// How long telling that the last sessions have left may take.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the last packets to closed sessions may take.
@@ -56,6 +46,8 @@ pub struct Parts {
     pub directory: Arc<dyn Directory>,
     /// What to show to clients.
     pub certificate: Certificate,
+    /// What the node recognises after a restart, and what all nodes may share.
+    pub secret: Secret,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// How long the process has from the soft stop to the hard one.
@@ -98,13 +90,10 @@ pub async fn bind(
     parts: Parts,
     shutdown: &Shutdown,
 ) -> Result<Running, BindError> {
-    let Parts { store, hints, presence, resource, directory, certificate, clock, deadline } = parts;
+    let Parts { store, hints, presence, resource, directory, certificate, secret, clock, deadline } =
+        parts;
     let identity = certificate.load(clock.now())?;
-    let listen = ListenConfig {
-        idle_timeout: Duration::from_secs(config.idle_timeout_seconds),
-        ..ListenConfig::default()
-    };
-    let listener = Listener::bind(addr, &identity, listen)?;
+    let listener = Listener::bind(addr, &identity, config.listen(secret))?;
     let addr = listener
         .address()
         .map_err(|source| listen::BindError::Address { address: addr, source })?;
@@ -146,7 +135,6 @@ pub async fn bind(
         reporter,
         shutdown.clone(),
     ));
-    let doorkeeper = Doorkeeper::new(config.unproven_per_address_max);
     let service = Service {
         config: Arc::new(config),
         answerer: Answerer {
@@ -160,7 +148,7 @@ pub async fn bind(
         ending: drain.ending.clone(),
         shutdown: shutdown.clone(),
     };
-    shutdown.spawn(accept(listener, doorkeeper, service, drain.closing.clone()));
+    shutdown.spawn(accept(listener, service, drain.closing.clone()));
     Ok(Running { addr, hub })
 }
 
@@ -174,15 +162,9 @@ impl Drop for CloseOnDrop {
 }
 
 /// Accepts until the node goes away; then waits until its sessions have been told.
-async fn accept(
-    listener: Listener,
-    doorkeeper: Doorkeeper,
-    service: Service,
-    closing: CancellationToken,
-) {
+async fn accept(listener: Listener, service: Service, closing: CancellationToken) {
     let shutdown = service.shutdown.clone();
     let listener = CloseOnDrop(listener);
-    let unproven = Arc::new(Semaphore::new(UNPROVEN_MAX));
     let connections = TaskTracker::new();
     loop {
         let arriving = tokio::select! {
@@ -190,27 +172,16 @@ async fn accept(
             arriving = listener.0.accept() => arriving,
         };
         let Some(arriving) = arriving else { break };
-        let address = arriving.peer().ip();
-        if !arriving.is_validated() && doorkeeper.inside(address) >= UNVALIDATED_MAX {
-            arriving.challenge();
-            continue;
-        }
-        let turn = Arc::clone(&unproven).try_acquire_owned();
-        let (Some(place), Ok(turn)) = (doorkeeper.admit(address), turn) else {
-            arriving.refuse();
-            continue;
-        };
         let service = service.clone();
         shutdown.spawn(connections.track_future(async move {
             let established = tokio::select! {
-                done = in_time(service.config.hello_timeout(), arriving.establish()) => done,
+                done = arriving.establish() => done,
                 // Whoever comes this late is told by the listener's end.
                 () = service.ending.cancelled(), if service.shutdown.has_begun() => return,
             };
             match established {
-                Ok(Ok(connection)) => service.serve(connection, (place, turn)).await,
-                Ok(Err(closed)) => tracing::debug!(reason = %closed, "a handshake failed"),
-                Err(refusal) => tracing::debug!("a handshake was not finished: {refusal}"),
+                Ok(connection) => service.serve(connection).await,
+                Err(closed) => tracing::debug!(reason = %closed, "a handshake failed"),
             }
         }));
     }

@@ -1,6 +1,10 @@
 //! A connection: it opens and accepts streams until one side closes it or the path is gone.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use skein_wire::{
     close::CloseCode,
@@ -9,6 +13,7 @@ use skein_wire::{
 use thiserror::Error;
 
 use crate::{
+    admission::Place,
     metric::Open,
     priority::Priority,
     quic,
@@ -21,8 +26,19 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Connection {
     transport: Transport,
-    /// Counts it, where it was accepted.
-    _open: Option<Arc<Open>>,
+    /// Where it was accepted.
+    guest: Option<Arc<Guest>>,
+}
+
+/// What an accepted connection holds until its last clone is dropped.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    /// Counts it.
+    _open: Open,
+    /// Until its peer has logged in.
+    place: Mutex<Option<Place>>,
+    /// What keeps it under watch, where the peer can move.
+    _watched: Option<Arc<quinn::Connection>>,
 }
 
 /// What carries it. WebTransport will be another form.
@@ -49,11 +65,11 @@ const REASON_BYTES_MAX: usize = 512;
 
 impl Connection {
     pub(crate) const fn dialed(transport: Transport) -> Self {
-        Self { transport, _open: None }
+        Self { transport, guest: None }
     }
 
-    pub(crate) fn accepted(transport: Transport) -> Self {
-        Self { transport, _open: Some(Arc::new(Open::new())) }
+    pub(crate) fn accepted(transport: Transport, guest: Guest) -> Self {
+        Self { transport, guest: Some(Arc::new(guest)) }
     }
 
     /// Opens a stream. Waits while the peer allows no more streams.
@@ -85,8 +101,12 @@ impl Connection {
         }
     }
 
-    /// The peer has logged in: allow it the streams and windows that transfers need.
+    /// The peer has logged in: allow it the streams and windows that transfers need, and its place
+    /// among those that have not to somebody else.
     pub fn raise_limits(&self) {
+        if let Some(guest) = &self.guest {
+            guest.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
         match &self.transport {
             Transport::Quic(quic) => transport::raise(quic),
         }
@@ -134,6 +154,12 @@ impl Connection {
         match &self.transport {
             Transport::Quic(quic) => quic.remote_address(),
         }
+    }
+}
+
+impl Guest {
+    pub(crate) fn new(place: Place, watched: Option<Arc<quinn::Connection>>) -> Self {
+        Self { _open: Open::new(), place: Mutex::new(Some(place)), _watched: watched }
     }
 }
 

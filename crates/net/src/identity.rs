@@ -4,7 +4,7 @@
 //! for at most 14 days (W3C WebTransport, "custom certificate requirements").
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -17,6 +17,8 @@ use thiserror::Error;
 use time::OffsetDateTime;
 use x509_parser::parse_x509_certificate;
 
+use crate::file::{self, FileError};
+
 /// How long a self-signed certificate is valid: a day less than the 14 that browsers allow, which
 /// leaves room for a clock that is behind.
 pub const SELF_SIGNED_LIFETIME: Duration = Duration::from_secs(13 * 24 * 60 * 60);
@@ -26,15 +28,11 @@ pub const SELF_SIGNED_RENEWAL: Duration = Duration::from_secs(4 * 24 * 60 * 60);
 
 /// The self-made key and certificate, in one file: whatever moment a crash chooses, they match.
 const SELF_SIGNED_FILE: &str = "chat.pem";
-/// The reset secret that outlives the certificates beside it.
-const RESET_FILE: &str = "reset.key";
 
 /// A certificate chain with its key.
 pub struct Identity {
     pub(crate) chain: Vec<CertificateDer<'static>>,
     pub(crate) key: PrivateKeyDer<'static>,
-    /// What stateless resets are made with. It should live longer than a connection does.
-    pub(crate) reset_secret: [u8; 32],
     not_after: Timestamp,
 }
 
@@ -87,13 +85,8 @@ impl Certificate {
 #[derive(Debug, Error)]
 pub enum IdentityError {
     /// A file could not be read or written.
-    #[error("cannot use {path}: {source}")]
-    File {
-        /// Which file.
-        path: String,
-        /// Why not.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A file does not hold what it should.
     #[error("{path} holds no usable {what}")]
     Content {
@@ -113,17 +106,16 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`] with the file that is at fault.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, IdentityError> {
-        let chain_pem = read(certificate)?;
+        let chain_pem = file::read(certificate)?;
         let no_certificate = || content(certificate, "certificate");
         let chain = CertificateDer::pem_slice_iter(&chain_pem)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| no_certificate())?;
         let leaf = chain.first().ok_or_else(no_certificate)?;
         let not_after = not_after(leaf).ok_or_else(no_certificate)?;
-        let key_der =
-            PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|_| content(key, "private key"))?;
-        let reset_secret = blake3::derive_key("skein stateless reset v1", key_der.secret_der());
-        Ok(Self { chain, key: key_der, reset_secret, not_after })
+        let key = PrivateKeyDer::from_pem_slice(&file::read(key)?)
+            .map_err(|_| content(key, "private key"))?;
+        Ok(Self { chain, key, not_after })
     }
 
     /// The self-signed identity kept in `folder`, made anew when there is none that can be used or
@@ -136,16 +128,15 @@ impl Identity {
         names: &[String],
         now: Timestamp,
     ) -> Result<Self, IdentityError> {
-        fs::create_dir_all(folder).map_err(|source| file(folder, source))?;
+        file::folder(folder)?;
         let pem = folder.join(SELF_SIGNED_FILE);
-        let identity = match if_usable(Self::load(&pem, &pem))? {
-            Some(kept) if now + SELF_SIGNED_RENEWAL < kept.not_after => kept,
+        match if_usable(Self::load(&pem, &pem))? {
+            Some(kept) if now + SELF_SIGNED_RENEWAL < kept.not_after => Ok(kept),
             _ => {
-                write_private(&pem, make(names, now)?.as_bytes())?;
-                Self::load(&pem, &pem)?
+                file::write_private(&pem, make(names, now)?.as_bytes())?;
+                Self::load(&pem, &pem)
             }
-        };
-        Ok(Self { reset_secret: reset_secret(&folder.join(RESET_FILE))?, ..identity })
+        }
     }
 
     /// SHA-256 of the certificate, as in WebTransport's `serverCertificateHashes`.
@@ -167,28 +158,13 @@ pub(crate) fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; 32] {
 }
 
 /// `None` for a file that is not there, or does not hold what it should and may be replaced.
-fn if_usable<T>(loaded: Result<T, IdentityError>) -> Result<Option<T>, IdentityError> {
+fn if_usable(loaded: Result<Identity, IdentityError>) -> Result<Option<Identity>, IdentityError> {
     match loaded {
         Ok(loaded) => Ok(Some(loaded)),
         Err(IdentityError::Content { .. }) => Ok(None),
-        Err(IdentityError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            Ok(None)
-        }
+        Err(IdentityError::File(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// The secret kept in the file at `path`, made once. Certificates come and go meanwhile, and clients
-/// that connected under a former one must still believe a reset.
-fn reset_secret(path: &Path) -> Result<[u8; 32], IdentityError> {
-    let kept = read(path)
-        .and_then(|bytes| <[u8; 32]>::try_from(bytes).map_err(|_| content(path, "reset key")));
-    if let Some(kept) = if_usable(kept)? {
-        return Ok(kept);
-    }
-    let made = rand::random::<[u8; 32]>();
-    write_private(path, &made)?;
-    Ok(made)
 }
 
 /// A certificate and its key, in PEM.
@@ -216,38 +192,13 @@ fn not_after(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
     Some(Timestamp(seconds.saturating_mul(1000)))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, IdentityError> {
-    fs::read(path).map_err(|source| file(path, source))
-}
-
-/// Replaces a file at once and for its owner only: a crash leaves the former one or this one.
-fn write_private(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
-    use std::{io::Write, os::unix::fs::OpenOptionsExt};
-    let draft = path.with_extension("tmp");
-    let write = || {
-        if draft.exists() {
-            fs::remove_file(&draft)?;
-        }
-        let mut out =
-            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-        out.write_all(bytes)?;
-        out.sync_all()?;
-        fs::rename(&draft, path)
-    };
-    write().map_err(|source| file(path, source))
-}
-
-fn file(path: &Path, source: io::Error) -> IdentityError {
-    IdentityError::File { path: path.display().to_string(), source }
-}
-
 fn content(path: &Path, what: &'static str) -> IdentityError {
     IdentityError::Content { path: path.display().to_string(), what }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{fs, os::unix::fs::PermissionsExt};
 
     use super::*;
 
@@ -274,13 +225,12 @@ mod tests {
             let due = NOW + SELF_SIGNED_LIFETIME.saturating_sub(SELF_SIGNED_RENEWAL);
             let renewed = load(folder, due);
             assert_ne!(first.fingerprint(), renewed.fingerprint());
-            assert_eq!(first.reset_secret, renewed.reset_secret, "it outlives the certificate");
 
             let files = fs::read_dir(folder).expect("a folder").map(|file| file.expect("a file"));
             let modes: Vec<_> = files
                 .map(|file| file.metadata().expect("there").permissions().mode() & 0o777)
                 .collect();
-            assert_eq!(modes, [0o600, 0o600], "no draft is left, and none is for others");
+            assert_eq!(modes, [0o600], "no draft is left, and none is for others");
         });
     }
 
@@ -297,9 +247,6 @@ mod tests {
                 assert_ne!(first.fingerprint(), anew.fingerprint(), "{length}");
                 assert_eq!(anew.fingerprint(), load(folder, NOW).fingerprint(), "{length}");
             }
-            fs::write(folder.join(RESET_FILE), "short").expect("cut");
-            let anew = load(folder, NOW).reset_secret;
-            assert_eq!(anew, load(folder, NOW).reset_secret);
         });
     }
 

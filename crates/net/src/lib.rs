@@ -7,16 +7,24 @@
 //! **Architecture Invariant**: this is the only crate of the server and of the SDK that names
 //! quinn. What its callers see is the same over QUIC, WebTransport and the TCP fallback.
 
+pub mod admission;
 pub mod connection;
+pub mod connection_id;
 pub mod dial;
+mod file;
 pub mod identity;
 pub mod listen;
 pub mod metric;
+pub mod migration;
+mod pace;
 pub mod priority;
 mod quic;
+pub mod quic_lb;
 mod reset;
+pub mod secret;
 pub mod stream;
 mod tls;
+mod token;
 mod transport;
 
 pub use connection::Connection;

@@ -3,41 +3,56 @@
 use std::{
     io,
     net::{SocketAddr, UdpSocket},
-    sync::Arc,
     time::Duration,
 };
 
 use skein_wire::close::CloseCode;
 use thiserror::Error;
-use tokio::sync::Semaphore;
 
 use crate::{
     Connection,
+    admission::{Admission, AdmissionLimits},
     connection::Closed,
+    connection_id::Routing,
     identity::Identity,
+    migration::MigrationLimits,
     quic::listen::{QuicArriving, QuicListener},
+    quic_lb::FormatError,
+    secret::Secret,
 };
 
 pub use crate::transport::SOCKET_BUFFER_BYTES;
 
 /// What an operator may change about a listener.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ListenConfig {
     /// After this long without a packet a peer is taken for dead.
     pub idle_timeout: Duration,
-    /// Handshakes under way from which on a client must first prove that its address is its own
-    /// (RFC 9000, section 8.1.2), so that a flood of forged ones costs no memory.
-    pub handshakes_unproven_max: usize,
-    /// Handshakes under way at most; a further client is refused.
-    pub handshakes_max: usize,
+    /// How long a handshake may take. Packets keep a connection alive that never gets further, so
+    /// the idle timeout does not bound it.
+    pub handshake_timeout: Duration,
+    /// How many clients get in that nobody knows yet.
+    pub admission: AdmissionLimits,
+    /// How often a client may move.
+    pub migration: MigrationLimits,
+    /// What is said in this life of the process, and must be recognised in the next.
+    pub secret: Secret,
+    /// The node's name: see [`Secret`].
+    pub node: String,
+    /// What connection ids tell a load balancer; nothing if unset.
+    pub routing: Option<Routing>,
 }
 
 impl Default for ListenConfig {
     fn default() -> Self {
         Self {
             idle_timeout: Duration::from_secs(60),
-            handshakes_unproven_max: 256,
-            handshakes_max: 4096,
+            handshake_timeout: Duration::from_secs(10),
+            admission: AdmissionLimits::default(),
+            migration: MigrationLimits::default(),
+            secret: Secret::passing(),
+            node: String::new(),
+            routing: None,
         }
     }
 }
@@ -59,6 +74,9 @@ pub enum BindError {
     /// The certificate's key exchange lacks what QUIC needs.
     #[error("the TLS configuration lacks the cipher suite that QUIC begins with")]
     CipherSuite,
+    /// Connection ids cannot be made as they should.
+    #[error("cannot make connection ids: {0}")]
+    Routing(#[from] FormatError),
 }
 
 /// Accepts connections.
@@ -78,9 +96,9 @@ impl Listener {
         config: ListenConfig,
     ) -> Result<Self, BindError> {
         let failed = |source| BindError::Address { address, source };
-        let handshakes = Arc::new(Semaphore::new(config.handshakes_max));
+        let admission = Admission::new(config.admission);
         let udp = UdpSocket::bind(address).map_err(failed)?;
-        Ok(Self { quic: QuicListener::new(address, udp, identity, config, handshakes)? })
+        Ok(Self { quic: QuicListener::new(address, udp, identity, config, admission)? })
     }
 
     /// Where it listens.
@@ -128,43 +146,13 @@ enum Transport {
 }
 
 impl Arriving {
-    /// Where the client says it is.
-    #[must_use]
-    pub fn peer(&self) -> SocketAddr {
-        match &self.0 {
-            Transport::Quic(quic) => quic.peer(),
-        }
-    }
-
-    /// Whether the client has proved that it is where it says: it may then be counted there.
-    #[must_use]
-    pub fn is_validated(&self) -> bool {
-        match &self.0 {
-            Transport::Quic(quic) => quic.is_validated(),
-        }
-    }
-
-    /// Makes the client prove where it is (RFC 9000, section 8.1.2); it comes again if it can.
-    pub fn challenge(self) {
-        match self.0 {
-            Transport::Quic(quic) => quic.challenge(),
-        }
-    }
-
     /// Does the handshake.
     ///
     /// # Errors
-    /// If the client does not finish it, or speaks another protocol.
+    /// If the client does not finish it in time, or speaks another protocol.
     pub async fn establish(self) -> Result<Connection, Closed> {
         match self.0 {
             Transport::Quic(quic) => quic.establish().await,
-        }
-    }
-
-    /// Turns the client away without a handshake.
-    pub fn refuse(self) {
-        match self.0 {
-            Transport::Quic(quic) => quic.refuse(),
         }
     }
 }

@@ -2,23 +2,31 @@
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
-/// Handshakes of clients, by `outcome`: `done`, `failed`, `refused` or `challenged`.
+/// Handshakes of clients, by `outcome`: `done`, `failed`, `timed_out`, `refused` or `challenged`.
 pub const HANDSHAKES: &str = "skein_net_handshakes_total";
 /// Connections that were accepted and are open.
 pub const CONNECTIONS: &str = "skein_net_connections";
 /// Bytes in streams, without QUIC around them, by `direction`: `up` (from clients, at a server) or
 /// `down`.
 pub const STREAM_BYTES: &str = "skein_net_stream_bytes_total";
+/// Moves of clients to other addresses, by `outcome`: `followed`, or `refused` when a connection
+/// was closed because it moved too often.
+pub const MIGRATIONS: &str = "skein_net_migrations_total";
 
 /// Tells the recorder units and meanings. Call it once a recorder is installed.
 pub fn describe() {
     describe_counter!(HANDSHAKES, Unit::Count, "Handshakes of clients, by outcome");
     describe_gauge!(CONNECTIONS, Unit::Count, "Connections that were accepted and are open");
     describe_counter!(STREAM_BYTES, Unit::Bytes, "Bytes in streams, by direction");
+    describe_counter!(MIGRATIONS, Unit::Count, "Moves of clients to other addresses, by outcome");
 }
 
 pub(crate) fn handshake(outcome: &'static str) {
     counter!(HANDSHAKES, "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn migrations(outcome: &'static str, count: u32) {
+    counter!(MIGRATIONS, "outcome" => outcome).increment(count.into());
 }
 
 pub(crate) fn received(bytes: usize) {

@@ -2,7 +2,7 @@
 //!
 //! Everything that the binary does is here as a library, so that tests and benches start the same
 //! server: read a [`Config`], then [`Server::start`] one [`Role`] or all of them. `parts.rs` opens
-//! what the roles stand on, `start.rs` starts them; `admin`, `doctor`, `migrate` and `certs` are
+//! what the roles stand on, `start.rs` starts them; `admin`, `doctor`, `migrate`, `routing` and `certs` are
 //! the commands for operators, and `operator.rs` is what `admin` does, wherever it runs.
 //!
 //! **Architecture Invariant**: this is the only place that knows which implementation stands behind
@@ -22,6 +22,7 @@ mod operator;
 mod parts;
 mod patience;
 mod role;
+pub mod routing;
 mod sentence;
 mod server;
 mod start;

@@ -10,7 +10,9 @@ use skein_ops::{
     lifecycle::{Outcome, Shutdown},
     ready::Ready,
 };
-use skeind::{Config, Flags, Role, Server, admin, banner, certs, doctor, migrate, sentence};
+use skeind::{
+    Config, Flags, Role, Server, admin, banner, certs, doctor, migrate, routing, sentence,
+};
 
 /// How long threads that block on the disk may take at the very end.
 const BLOCKING_TIMEOUT: Duration = Duration::from_secs(2);
@@ -78,6 +80,8 @@ enum Command {
     Certs(certs::Options),
     /// Print the effective configuration as TOML, with secrets redacted
     Config,
+    /// Print what a load balancer needs to read this node's connection ids, its key among it
+    Routing,
     /// Look at every configured part and at this machine, and say how to mend what is wrong
     Doctor(doctor::Options),
     /// Look after accounts, chat nodes, uploads and backups
@@ -104,6 +108,7 @@ fn main() -> ExitCode {
         Some(Command::Resource) => Role::Resource,
         Some(Command::Certs(options)) => return make_certs(&options),
         Some(Command::Config) => return print_config(&config),
+        Some(Command::Routing) => return print_routing(&config),
         Some(Command::Migrate) => return in_command(config, migrate_store),
         Some(Command::Doctor(options)) => {
             return in_command(config, async |config| doctor::run(options, &config).await);
@@ -118,6 +123,16 @@ fn main() -> ExitCode {
 
 fn print_config(config: &Config) -> ExitCode {
     match toml::to_string_pretty(config) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error, 1),
+    }
+}
+
+fn print_routing(config: &Config) -> ExitCode {
+    match routing::describe(&config.chat) {
         Ok(text) => {
             print!("{text}");
             ExitCode::SUCCESS

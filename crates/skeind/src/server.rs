@@ -32,6 +32,7 @@ use crate::{
     parts::{self, PartError, Truth},
     patience::Patience,
     role::Missing,
+    routing::RoutingError,
     start::{Start, Started},
 };
 
@@ -84,6 +85,9 @@ pub enum StartError {
     /// The chat role's certificate.
     #[error(transparent)]
     Certificate(#[from] Incomplete),
+    /// The chat role's secret.
+    #[error(transparent)]
+    Routing(#[from] RoutingError),
     /// The chat role.
     #[error(transparent)]
     Chat(#[from] skein_chat::BindError),

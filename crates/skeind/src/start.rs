@@ -19,7 +19,7 @@ use skein_verify::Verify;
 
 use crate::{
     Config, Role, certificate::certificate, folder::DataFolder, operator::Operator, parts::Truth,
-    sentence, server::StartError,
+    routing::secret, sentence, server::StartError,
 };
 
 /// What roles are started with. A part is there if the role needs it.
@@ -195,6 +195,7 @@ impl Start<'_> {
             resource,
             directory,
             certificate,
+            secret: secret(&chat, &folder.certificates())?,
             clock: self.clock.clone(),
             deadline: self.config.shutdown.deadline(),
         };

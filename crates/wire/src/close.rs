@@ -46,6 +46,9 @@ close_codes! {
     TimedOut = 8, "timed_out";
     /// A part that the session needs cannot be reached. Come back later.
     Unavailable = 9, "unavailable";
+    /// The client's address changes too often for this transport. Come back, over another one if
+    /// there is one.
+    Unsteady = 10, "unsteady";
 }
 
 impl CloseCode {

@@ -22,7 +22,7 @@ use skein_core::{
     refusal::Code,
 };
 use skein_gate::{GateConfig, Registration};
-use skein_net::identity::Certificate;
+use skein_net::{identity::Certificate, secret::Secret};
 use skein_ops::{clock::SystemClock, health::Health, lifecycle::Shutdown};
 use skein_resource::{Blobs, ResourceRole};
 use skein_status::Status;
@@ -130,6 +130,7 @@ impl Scene {
             resource: self.resource.clone(),
             directory: self.directory.clone(),
             certificate,
+            secret: Secret::passing(),
             clock: Arc::new(SystemClock),
             deadline: DEADLINE,
         };

@@ -294,7 +294,7 @@ fn reason_of(closed: &Closed) -> (CloseReason, String) {
         Some(CloseCode::Internal) => CloseReason::Internal,
         Some(CloseCode::TimedOut) => CloseReason::TimedOut,
         Some(CloseCode::Unavailable) => CloseReason::Unavailable,
-        None => CloseReason::Lost,
+        Some(CloseCode::Unsteady) | None => CloseReason::Lost,
     };
     let name = closed.code.map_or("lost", CloseCode::name);
     (reason, told(&format!("the connection ended: {name}")))

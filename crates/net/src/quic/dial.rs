@@ -1,13 +1,14 @@
 //! The connecting side of QUIC: one UDP socket an address family, which all connections share.
 
 use std::{
-    io,
+    fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::Arc,
 };
 
 use quinn::{
-    ClientConfig, Endpoint, EndpointConfig, TokioRuntime, crypto::rustls::QuicClientConfig,
+    ClientConfig, Endpoint, EndpointConfig, TokenMemoryCache, TokenStore, TokioRuntime,
+    crypto::rustls::QuicClientConfig,
 };
 use skein_core::port::directory::{ChatNode, Trust};
 
@@ -19,11 +20,18 @@ use crate::{
 };
 
 /// Makes QUIC connections.
-#[derive(Debug)]
 pub(crate) struct QuicDialer {
     v4: Endpoint,
     v6: Option<Endpoint>,
     config: DialConfig,
+    /// What servers have given this client, to be known to them the next time.
+    tokens: Arc<dyn TokenStore>,
+}
+
+impl fmt::Debug for QuicDialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuicDialer").field("v4", &self.v4).field("v6", &self.v6).finish()
+    }
 }
 
 impl QuicDialer {
@@ -32,7 +40,7 @@ impl QuicDialer {
         let v4 = endpoint(Ipv4Addr::UNSPECIFIED.into()).map_err(DialError::Socket)?;
         // A host without IPv6 has only that.
         let v6 = endpoint(Ipv6Addr::UNSPECIFIED.into()).ok();
-        Ok(Self { v4, v6, config })
+        Ok(Self { v4, v6, config, tokens: Arc::new(TokenMemoryCache::default()) })
     }
 
     /// Moves the live connections to new sockets, as after a change of network. They go on.
@@ -88,7 +96,8 @@ impl QuicDialer {
             QuicClientConfig::try_from(tls).map_err(|error| DialError::Tls(error.to_string()))?;
         let mut config = ClientConfig::new(Arc::new(quic));
         config
-            .transport_config(transport::client(self.config.idle_timeout, self.config.keep_alive));
+            .transport_config(transport::client(self.config.idle_timeout, self.config.keep_alive))
+            .token_store(Arc::clone(&self.tokens));
         Ok(config)
     }
 }

@@ -4,48 +4,56 @@ use std::{
     io,
     net::{SocketAddr, UdpSocket},
     sync::Arc,
+    time::Duration,
 };
 
 use quinn::{
-    Endpoint, ServerConfig, TokioRuntime,
+    Endpoint, EndpointConfig, ServerConfig, TokioRuntime, ValidationTokenConfig,
     crypto::rustls::{HandshakeData, QuicServerConfig},
 };
 use skein_wire::close::CloseCode;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use crate::{
-    connection::{Closed, Connection},
+    admission::{Admission, Place, Verdict},
+    connection::{Closed, Connection, Guest},
+    connection_id::Ids,
     identity::Identity,
     listen::{BindError, ListenConfig},
     metric,
+    migration::Watch,
     quic::closed,
-    reset::endpoint_config,
-    tls, transport,
+    reset::{RESET_INTERVAL, ResetKey},
+    tls, token, transport,
 };
 
 /// Accepts QUIC connections.
 #[derive(Debug, Clone)]
 pub(crate) struct QuicListener {
     endpoint: Endpoint,
-    config: ListenConfig,
-    handshakes: Arc<Semaphore>,
+    config: Arc<ListenConfig>,
+    /// Remembers used tokens, whatever certificate is shown.
+    tokens: ValidationTokenConfig,
+    admission: Admission,
+    watch: Watch,
 }
 
 impl QuicListener {
-    /// Listens on `socket`, which is bound to `address`. A handshake takes one of the permits of `handshakes`.
+    /// Listens on `socket`, which is bound to `address`. Clients get in as `admission` says.
     pub(crate) fn new(
         address: SocketAddr,
         socket: UdpSocket,
         identity: &Identity,
         config: ListenConfig,
-        handshakes: Arc<Semaphore>,
+        admission: Admission,
     ) -> Result<Self, BindError> {
         transport::enlarge_buffers(&socket);
-        let server = server_config(identity, config)?;
-        let runtime = Arc::new(TokioRuntime);
-        let endpoint = Endpoint::new(endpoint_config(identity), Some(server), socket, runtime)
-            .map_err(|source| BindError::Address { address, source })?;
-        Ok(Self { endpoint, config, handshakes })
+        let (tokens, watch) = (token::validation(), Watch::begin(config.migration));
+        let server = server_config(identity, &config, &tokens)?;
+        let endpoint =
+            Endpoint::new(endpoint_config(&config)?, Some(server), socket, Arc::new(TokioRuntime))
+                .map_err(|source| BindError::Address { address, source })?;
+        Ok(Self { endpoint, config: Arc::new(config), tokens, admission, watch })
     }
 
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
@@ -54,7 +62,8 @@ impl QuicListener {
 
     /// Shows another certificate to whoever connects from now on.
     pub(crate) fn replace_identity(&self, identity: &Identity) -> Result<(), BindError> {
-        self.endpoint.set_server_config(Some(server_config(identity, self.config)?));
+        let server = server_config(identity, &self.config, &self.tokens)?;
+        self.endpoint.set_server_config(Some(server));
         Ok(())
     }
 
@@ -63,19 +72,24 @@ impl QuicListener {
     pub(crate) async fn accept(&self) -> Option<QuicArriving> {
         loop {
             let incoming = self.endpoint.accept().await?;
-            let Ok(turn) = Arc::clone(&self.handshakes).try_acquire_owned() else {
-                incoming.refuse();
-                metric::handshake("refused");
-                continue;
-            };
-            let under_way = self.config.handshakes_max - self.handshakes.available_permits();
-            if under_way > self.config.handshakes_unproven_max && incoming.may_retry() {
-                // A retry that cannot be sent is a lost packet: the client will try again.
-                incoming.retry().ok();
-                metric::handshake("challenged");
-                continue;
+            let (address, validated) =
+                (incoming.remote_address().ip(), incoming.remote_address_validated());
+            match self.admission.ask(address, validated, Instant::now()) {
+                Verdict::Admitted(place) => {
+                    let (watch, timeout) = (self.watch.clone(), self.config.handshake_timeout);
+                    return Some(QuicArriving { incoming, place, watch, timeout });
+                }
+                // Who came with a token for this address may be challenged, but has proved it. A
+                // challenge that cannot be sent is a lost packet: the client will try again.
+                Verdict::Challenged if incoming.may_retry() => {
+                    incoming.retry().ok();
+                    metric::handshake("challenged");
+                }
+                Verdict::Challenged | Verdict::Refused => {
+                    incoming.refuse();
+                    metric::handshake("refused");
+                }
             }
-            return Some(QuicArriving { incoming, _turn: turn });
         }
     }
 
@@ -92,59 +106,65 @@ impl QuicListener {
 #[derive(Debug)]
 pub(crate) struct QuicArriving {
     incoming: quinn::Incoming,
-    _turn: OwnedSemaphorePermit,
+    place: Place,
+    watch: Watch,
+    timeout: Duration,
 }
 
 impl QuicArriving {
-    pub(crate) fn peer(&self) -> SocketAddr {
-        self.incoming.remote_address()
-    }
-
-    pub(crate) fn is_validated(&self) -> bool {
-        self.incoming.remote_address_validated()
-    }
-
-    /// Makes the client prove where it is (RFC 9000, section 8.1.2).
-    pub(crate) fn challenge(self) {
-        // Only a client that was challenged before cannot be again, and that one is validated. A
-        // challenge that is lost is a lost packet.
-        self.incoming.retry().ok();
-        metric::handshake("challenged");
-    }
-
     /// Does the handshake.
     pub(crate) async fn establish(self) -> Result<Connection, Closed> {
-        let connection = match self.incoming.accept() {
-            Ok(connecting) => connecting.await,
-            Err(error) => Err(error),
+        let handshake = async {
+            match self.incoming.accept() {
+                Ok(connecting) => connecting.await,
+                Err(error) => Err(error),
+            }
+        };
+        // What is given up here is closed by being dropped.
+        let Ok(connection) = tokio::time::timeout(self.timeout, handshake).await else {
+            metric::handshake("timed_out");
+            return Err(closed(quinn::ConnectionError::TimedOut));
         };
         metric::handshake(if connection.is_ok() { "done" } else { "failed" });
         let connection = connection.map_err(closed)?;
+        let guest = Guest::new(self.place, Some(self.watch.add(&connection)));
         let alpn = connection
             .handshake_data()
             .and_then(|data| data.downcast::<HandshakeData>().ok())
             .and_then(|data| data.protocol);
         match alpn.as_deref() {
             // TLS has refused anything that is not offered; `h3` will be another arm here.
-            Some(tls::ALPN_SKEIN) => Ok(Connection::accepted(connection.into())),
+            Some(tls::ALPN_SKEIN) => Ok(Connection::accepted(connection.into(), guest)),
             _ => {
-                let refused = Connection::accepted(connection.into());
+                let refused = Connection::accepted(connection.into(), guest);
                 refused.close(CloseCode::Protocol, "this server speaks skein/1");
                 Err(refused.closed().await)
             }
         }
     }
-
-    pub(crate) fn refuse(self) {
-        self.incoming.refuse();
-        metric::handshake("refused");
-    }
 }
 
-fn server_config(identity: &Identity, config: ListenConfig) -> Result<ServerConfig, BindError> {
+/// How the endpoint names connections, and disowns those that it does not know.
+fn endpoint_config(config: &ListenConfig) -> Result<EndpointConfig, BindError> {
+    let reset_key = ResetKey::new(&config.secret, &config.node);
+    let mut endpoint = EndpointConfig::new(Arc::new(reset_key));
+    endpoint.min_reset_interval(RESET_INTERVAL);
+    let ids = Ids::new(config.routing, &config.secret)?;
+    endpoint.cid_generator(move || Box::new(ids.clone()));
+    Ok(endpoint)
+}
+
+fn server_config(
+    identity: &Identity,
+    config: &ListenConfig,
+    tokens: &ValidationTokenConfig,
+) -> Result<ServerConfig, BindError> {
     let tls =
         QuicServerConfig::try_from(tls::server(identity)?).map_err(|_| BindError::CipherSuite)?;
-    let mut server = ServerConfig::with_crypto(Arc::new(tls));
-    server.transport_config(transport::server(config.idle_timeout)).migration(true);
+    let mut server = ServerConfig::new(Arc::new(tls), token::key(&config.secret));
+    server
+        .transport_config(transport::server(config.idle_timeout))
+        .validation_token_config(tokens.clone())
+        .migration(true);
     Ok(server)
 }

@@ -37,9 +37,11 @@ pub(super) fn examine(config: &Config, now: Timestamp) -> Vec<Finding> {
             findings.extend(chain(key, path, now).1);
         }
     }
-    for (key, file) in
-        [("gate.tls_key", &config.gate.tls_key), ("chat.tls_key", &config.chat.tls_key)]
-    {
+    for (key, file) in [
+        ("gate.tls_key", &config.gate.tls_key),
+        ("chat.tls_key", &config.chat.tls_key),
+        ("chat.secret_file", &config.chat.secret_file),
+    ] {
         if let Some(path) = file {
             findings.push(private(key, path));
         }
@@ -117,7 +119,7 @@ fn private(key: &str, path: &Path) -> Finding {
     let shown = path.display();
     match fs::metadata(path) {
         Err(error) => {
-            let mend = "name a PEM file that the server's user may read";
+            let mend = "name a file that the server's user may read";
             Finding::fail(key, format!("{shown}: {error}"), mend)
         }
         Ok(metadata) if metadata.permissions().mode() & 0o007 != 0 => {

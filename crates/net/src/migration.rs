@@ -1,0 +1,165 @@
+//! Clients that move, and a limit on how often.
+//!
+//! A client may go on from another address at any time, and each time costs the server a new path:
+//! a congestion controller, and two datagrams that challenge the new address and the former one
+//! (RFC 9000, section 9.3). quinn has no word in this: any packet that is authentic and the newest
+//! moves the connection. So a client could flip between addresses, forged ones among them, with
+//! each packet that it sends.
+//!
+//! What can be enforced from outside is how long it may. Its address says little: a client that
+//! flips there and back looks still whenever one looks. But the challenges that were sent are
+//! counted by quinn and only grow, so nothing is missed between two looks. One task of a listener
+//! looks at all its connections once a second, and closes one that has moved beyond its pace. A
+//! client that flips gets that second, in which the anti-amplification limit holds for each of its
+//! paths (RFC 9000, section 8.1), and then has to shake hands anew, for which
+//! [`admission`](crate::admission) counts it. A look costs less than a microsecond, and nothing in
+//! between: neither packets nor idle connections pay. A socket that drops the packets of clients
+//! which move too often would bite sooner, but it cannot know them: the ids in packets change by the
+//! client's wish, and whose they are only quinn knows.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use skein_wire::close::CloseCode;
+use tokio::time::Instant;
+
+use crate::{metric, pace::Pace};
+
+/// How often all connections are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Connections that are looked at before other tasks get their turn.
+const BATCH: usize = 256;
+/// Challenges that quinn sends for one move: to the new address, and to the former one.
+const CHALLENGES_A_MOVE: u64 = 2;
+
+/// How often a connection may move.
+#[derive(Debug, Clone, Copy)]
+pub struct MigrationLimits {
+    /// Moves a second in the long run. A walk between two networks has one in some seconds.
+    pub per_second: u32,
+    /// Moves at once: on the edge of two networks a phone may waver.
+    pub burst: u32,
+}
+
+impl Default for MigrationLimits {
+    fn default() -> Self {
+        Self { per_second: 1, burst: 30 }
+    }
+}
+
+/// Watches the connections of one listener, as long as a clone of it lives.
+#[derive(Debug, Clone)]
+pub(crate) struct Watch {
+    /// Those that are not looked at yet, from no more than one interval.
+    new: Arc<Mutex<Vec<Watched>>>,
+}
+
+/// A connection under watch. Watching does not keep it open.
+#[derive(Debug)]
+struct Watched {
+    connection: Weak<quinn::Connection>,
+    /// Challenges that had been sent when it was last looked at.
+    challenges: u64,
+    peer: SocketAddr,
+    /// By when its moves are paid off: see [`Pace`].
+    due: Instant,
+}
+
+impl Watch {
+    /// Begins to watch. Takes a runtime.
+    pub(crate) fn begin(limits: MigrationLimits) -> Self {
+        let new = Arc::new(Mutex::new(Vec::new()));
+        let pace = Pace::new(limits.per_second, limits.burst);
+        tokio::spawn(look(Arc::downgrade(&new), pace));
+        Self { new }
+    }
+
+    /// Watches `connection` too, until what is returned is dropped.
+    pub(crate) fn add(&self, connection: &quinn::Connection) -> Arc<quinn::Connection> {
+        let connection = Arc::new(connection.clone());
+        let watched = Watched {
+            challenges: connection.stats().frame_tx.path_challenge,
+            peer: connection.remote_address(),
+            connection: Arc::downgrade(&connection),
+            due: Instant::now(),
+        };
+        self.new.lock().unwrap_or_else(PoisonError::into_inner).push(watched);
+        connection
+    }
+}
+
+async fn look(new: Weak<Mutex<Vec<Watched>>>, pace: Pace) {
+    let mut all = Vec::new();
+    loop {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+        let Some(new) = new.upgrade() else { return };
+        all.append(&mut new.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(new);
+        all.retain(|watched: &Watched| watched.connection.strong_count() > 0);
+        for batch in all.chunks_mut(BATCH) {
+            for watched in batch {
+                watched.look(pace, Instant::now());
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Watched {
+    fn look(&mut self, pace: Pace, now: Instant) {
+        let Some(connection) = self.connection.upgrade() else { return };
+        let challenges = connection.stats().frame_tx.path_challenge;
+        let moves = moves(challenges.saturating_sub(self.challenges));
+        if moves == 0 {
+            return;
+        }
+        self.challenges = challenges;
+        let (number, peer) = (connection.stable_id(), connection.remote_address());
+        // Nobody's address belongs into a log. Whether the host changed says what happened.
+        let elsewhere = peer.ip() != self.peer.ip();
+        self.peer = peer;
+        if connection.close_reason().is_some() {
+            return;
+        }
+        if pace.keeps(&mut self.due, now, moves) {
+            metric::migrations("followed", moves);
+            tracing::debug!(number, moves, elsewhere, "a client goes on from another address");
+        } else {
+            metric::migrations("refused", moves);
+            tracing::debug!(number, moves, "a client moves too often and is turned away");
+            let code = CloseCode::Unsteady as u32;
+            connection.close(code.into(), b"this connection moves too often");
+        }
+    }
+}
+
+/// How many moves it took to send so many challenges, or one more.
+fn moves(challenges: u64) -> u32 {
+    u32::try_from(challenges.div_ceil(CHALLENGES_A_MOVE)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn challenges_that_were_lost_or_left_out_are_moves_too() {
+        assert_eq!([0, 1, 2, 3, u64::MAX].map(moves), [0, 1, 1, 2, u32::MAX]);
+    }
+
+    #[test]
+    fn a_handover_every_five_seconds_keeps_the_pace_for_ever() {
+        let limits = MigrationLimits::default();
+        let pace = Pace::new(limits.per_second, limits.burst);
+        let start = Instant::now();
+        let mut due = start;
+        for handover in 0..10_000 {
+            assert!(pace.keeps(&mut due, start + Duration::from_secs(5 * handover), 1));
+        }
+        let later = start + Duration::from_secs(50_000);
+        assert!(!pace.keeps(&mut due, later, limits.burst + 1));
+    }
+}

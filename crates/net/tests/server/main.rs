@@ -1,0 +1,8 @@
+//! What a listener owes itself and its clients on the open internet: floods, silent clients, its
+//! own restart, a load balancer before it, and clients that move.
+
+mod flood;
+mod moving;
+mod restart;
+mod scene;
+mod tap;
