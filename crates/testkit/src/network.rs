@@ -5,7 +5,8 @@
 //! waits and when the rest arrives, and a simulation can drive it in virtual time. [`Path`] is two
 //! of them in real time. [`UdpRelay`] stands between real clients and a real server and passes
 //! their datagrams over a path; several relays may share one (the same Wi-Fi), and several may lead
-//! to one server (a Wi-Fi and a mobile network).
+//! to one server (a Wi-Fi and a mobile network). [`TcpRelay`] does the same for TCP, by a model of what
+//! TCP does there. A [`Script`] says what happens when, and [`typical`] has networks with names.
 //!
 //! ```no_run
 //! # use std::time::Duration;
@@ -25,10 +26,18 @@ mod counts;
 mod link;
 mod path;
 mod schedule;
+mod script;
+mod tcp;
+mod text;
+pub mod typical;
 mod udp;
 
 pub use conditions::{Burst, Conditions, Queue, Rate, Reordering};
 pub use counts::{Amount, Counts, Loss};
 pub use link::{Link, Verdict};
 pub use path::{Direction, Links, Path, SEED};
+pub use script::{Script, Scripted, Step};
+pub use tcp::{Death, Flow, TcpRelay};
+pub use text::BadText;
+pub use typical::Network;
 pub use udp::{Blocking, UdpCounts, UdpRelay};

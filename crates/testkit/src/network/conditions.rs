@@ -37,7 +37,8 @@ pub struct Conditions {
 /// Losses in bursts: a chain of two states that takes a step with every datagram.
 ///
 /// E. N. Gilbert, "Capacity of a Burst-Noise Channel", 1960; E. O. Elliott, "Estimates of Error
-/// Rates for Codes on Burst-Noise Channels", 1963.
+/// Rates for Codes on Burst-Noise Channels", 1963. As there, a burst lasts a number of datagrams and
+/// no time: who sends seldom meets the same burst for long.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Burst {
     /// How likely a burst begins, with each datagram: 0 to 1.

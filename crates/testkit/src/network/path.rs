@@ -2,6 +2,7 @@
 //! are to share a network.
 
 use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -22,6 +23,17 @@ pub enum Direction {
     Up,
     /// From the server to the client.
     Down,
+}
+
+impl Direction {
+    /// The other one.
+    #[must_use]
+    pub const fn reverse(self) -> Self {
+        match self {
+            Self::Up => Self::Down,
+            Self::Down => Self::Up,
+        }
+    }
 }
 
 /// A path with two directions. Clones are the same path: relays on it share its bandwidth.
@@ -55,9 +67,7 @@ impl Path {
     /// A path that does nothing yet. Its chances are those of the seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let link = |seed| Link::new(Conditions::default(), seed);
-        // The directions must not lose alike.
-        let links = Links { up: link(seed), down: link(!seed) };
+        let links = Links::new(Conditions::default(), Conditions::default(), seed);
         Self { shared: Arc::new(Shared { began: Instant::now(), links: Mutex::new(links) }) }
     }
 
@@ -113,11 +123,26 @@ impl Path {
 }
 
 impl Links {
+    /// Links that have carried nothing yet. Their chances are those of the seed.
+    #[must_use]
+    pub fn new(up: Conditions, down: Conditions, seed: u64) -> Self {
+        // The directions must not lose alike.
+        Self { up: Link::new(up, seed), down: Link::new(down, !seed) }
+    }
+
     /// One of them.
     pub const fn of(&mut self, direction: Direction) -> &mut Link {
         match direction {
             Direction::Up => &mut self.up,
             Direction::Down => &mut self.down,
         }
+    }
+}
+
+/// Where a relay before this server listens, unless told otherwise.
+pub(super) const fn loopback_of(server: SocketAddr) -> IpAddr {
+    match server {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
     }
 }

@@ -21,7 +21,10 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Conditions, Counts, path::Path};
+use super::{
+    Conditions, Counts,
+    path::{Path, loopback_of},
+};
 
 #[cfg(test)]
 mod tests;
@@ -285,11 +288,4 @@ fn socket(address: SocketAddr) -> io::Result<UdpSocket> {
     socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
-}
-
-fn loopback_of(server: SocketAddr) -> IpAddr {
-    match server {
-        SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-        SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-    }
 }
