@@ -18,7 +18,7 @@ use skein_core::{
 };
 use skein_net::dial::{DialConfig, Dialer};
 use skein_wire::pb;
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{Notify, broadcast, oneshot};
 
 pub use self::{messages::Delivery, people::Peer};
 use crate::{
@@ -43,7 +43,9 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub struct Client {
     pub(crate) home: Home,
-    events: broadcast::Sender<Event>,
+    pub(crate) events: broadcast::Sender<Event>,
+    /// Told when this process has changed the queue of transfers.
+    pub(crate) queue_changed: Arc<Notify>,
     handle: Arc<Mutex<Option<Handle>>>,
 }
 
@@ -55,7 +57,7 @@ impl Client {
     pub fn open(folder: &Path) -> Result<Self, Error> {
         let (events, _) = broadcast::channel(EVENTS_WAITING_MAX);
         let home = Home::open(folder)?;
-        Ok(Self { home, events, handle: Arc::default() })
+        Ok(Self { home, events, queue_changed: Arc::default(), handle: Arc::default() })
     }
 
     /// The server that was used last from this home.

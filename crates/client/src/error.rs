@@ -3,12 +3,15 @@
 use std::{io, path::PathBuf};
 
 use skein_core::{
+    id::TransferId,
     name::BadText,
     refusal::Refusal,
     sync::{DRAFTS_MAX, OutboxFull, StopReason},
     transfer::BadDownload,
 };
 use thiserror::Error;
+
+use crate::home::QUEUE_MAX;
 
 /// Why something was not done.
 #[derive(Debug, Error)]
@@ -66,9 +69,24 @@ pub enum Error {
     /// The file was changed while it was being sent.
     #[error("{} was changed while it was being sent; send it again", .0.display())]
     FileChanged(PathBuf),
+    /// A file that is queued to be sent is not there any more.
+    #[error("{} is not there any more", .0.display())]
+    FileGone(PathBuf),
     /// There is a file already where the download should go.
     #[error("{} exists already", .0.display())]
     FileExists(PathBuf),
+    /// Too many transfers are queued.
+    #[error("{QUEUE_MAX} files are queued already")]
+    QueueFull,
+    /// The file is queued already, or another is to come to its place.
+    #[error("this file is in the queue already, as number {0}")]
+    InQueue(TransferId),
+    /// The queue has no transfer of this number.
+    #[error("there is no transfer {0}")]
+    NoSuchTransfer(TransferId),
+    /// The transfer has come too far for this.
+    #[error("transfer {0} is over")]
+    TransferOver(TransferId),
     /// What was downloaded is not what was promised.
     #[error(transparent)]
     BadDownload(#[from] BadDownload),
@@ -99,6 +117,11 @@ impl Error {
             Self::OutboxFull => "outbox_full",
             Self::File { .. } => "file",
             Self::FileChanged(_) => "file_changed",
+            Self::FileGone(_) => "file_gone",
+            Self::QueueFull => "queue_full",
+            Self::InQueue(_) => "in_queue",
+            Self::NoSuchTransfer(_) => "no_transfer",
+            Self::TransferOver(_) => "transfer_over",
             Self::FileExists(_) => "file_exists",
             Self::BadDownload(_) => "bad_download",
             Self::Home(_) => "home",

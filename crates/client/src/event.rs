@@ -10,7 +10,7 @@ use skein_core::{
 };
 use tokio::sync::broadcast::{self, error::RecvError};
 
-use crate::{Error, home::Home};
+use crate::{Error, Transfer, home::Home};
 
 /// Events that wait for a listener. One that falls further behind reads entries from the home, and
 /// is told that it missed the other events.
@@ -50,6 +50,8 @@ pub enum Event {
         /// Why.
         refusal: Refusal,
     },
+    /// A queued transfer that this process is at has got on, or is in another state.
+    Transfer(Transfer),
     /// The connection is in another state.
     Status(Status),
     /// The listener was too slow: this many events were dropped. Entries among them still come; of

@@ -10,11 +10,12 @@ mod people;
 mod rejected;
 mod schema;
 mod settings;
+mod transfers;
 
 use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -24,11 +25,14 @@ pub(crate) use logs::Change;
 pub use rejected::Rejected;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 pub(crate) use settings::Login;
+pub(crate) use transfers::{QUEUE_MAX, Queued, Task};
 
 use crate::Error;
 
 /// The database's file in the home.
 const FILE: &str = "skein.db";
+/// The file that the process has locked which carries out the queue of transfers.
+const QUEUE_LOCK_FILE: &str = "transfers.lock";
 /// How long to wait for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -36,6 +40,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub(crate) struct Home {
     database: Arc<Mutex<Connection>>,
+    queue_lock: Arc<PathBuf>,
 }
 
 impl Home {
@@ -58,7 +63,21 @@ impl Home {
         }
         let mut database = Connection::open(&path).map_err(Error::home)?;
         prepare(&mut database).map_err(Error::home)?;
-        Ok(Self { database: Arc::new(Mutex::new(database)) })
+        let queue_lock = Arc::new(folder.join(QUEUE_LOCK_FILE));
+        Ok(Self { database: Arc::new(Mutex::new(database)), queue_lock })
+    }
+
+    /// Takes the right to carry out the queue of transfers, which one process has at a time: for as
+    /// long as the file is open, so that it ends with the process. `None` if another has it.
+    pub(crate) fn try_carry_out(&self) -> Result<Option<fs::File>, Error> {
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(&*self.queue_lock).map_err(Error::file(&*self.queue_lock))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(Error::file(&*self.queue_lock)(error)),
+        }
     }
 
     /// Does `job` in one transaction, off the async threads. It is durable when this returns.

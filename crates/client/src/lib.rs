@@ -32,7 +32,9 @@
 //! ```
 //!
 //! `examples/echo_bot.rs` is a whole program. Transfers ([`Client::send_file`],
-//! [`Client::download`]) continue where they stopped, also in another process.
+//! [`Client::download`]) continue where they stopped, also in another process; those that are queued
+//! ([`Client::queue_file`], [`Client::queue_download`]) do so by themselves, in whatever process
+//! [carries the queue out](Client::run_transfers).
 //!
 //! What this crate refuses: to show its transport or its wire format. What it offers in its own
 //! face are the words of the domain, which it re-exports.
@@ -55,11 +57,12 @@ pub use skein_core::{
     entry::{
         Attachment, Body, ContactStep, ContactStepKind, Content, Entry, Picture, SessionEnded,
     },
-    id::{AccountId, BlobId, ConversationId, EntryId, LogId, Seq},
+    id::{AccountId, BlobId, ConversationId, EntryId, LogId, Seq, TransferId},
     name::{BadText, DeviceName, Email, FileName, MediaType, Note, Password, Text, Username},
     port::{resource::Variant, verifier::Purpose},
     refusal::{Code, Refusal},
     sync::StopReason,
     time::Timestamp,
+    transfer::TransferState,
 };
-pub use transfer::{Phase, Progress};
+pub use transfer::{Direction, Failure, Phase, Progress, Transfer};

@@ -1,16 +1,29 @@
 //! Files: sending and fetching them, over as many connections and processes as it takes.
+//!
+//! A *try* is one stream for one file (`upload`, `download`). Somebody who waits for a file tries
+//! again until a patience is at its end; the queue in the background ([`queue`], `runner`) tries the
+//! same way, and has no such end.
 
 mod download;
+mod job;
+mod queue;
+mod runner;
 mod source;
 mod upload;
 
 use std::{
-    sync::{Mutex, PoisonError},
+    pin::pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+pub use queue::{Direction, Failure, Transfer};
+
 use skein_core::{
-    refusal::Refusal,
+    refusal::{Code, Refusal},
     time::Timestamp,
     transfer::{Meter, Next, Patience},
 };
@@ -19,7 +32,7 @@ use tokio::sync::watch;
 
 use crate::{Client, Error};
 
-/// Bytes that are read from or written to disk at a time.
+/// Bytes that are read from or written to disk at a time, but for those that are sent.
 const PIECE_BYTES: usize = 256 * 1024;
 /// How long one try waits for a connection.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
@@ -39,6 +52,8 @@ pub struct Progress {
     pub bytes_per_second: Option<u64>,
     /// How long the rest will take at that rate.
     pub time_left: Option<Duration>,
+    /// Bytes that were sent more than once, because a stream ended before the server had them.
+    pub resent: u64,
 }
 
 /// What a transfer is doing.
@@ -57,14 +72,15 @@ pub enum Phase {
 }
 
 /// Who is told about progress.
-type Watcher<'a> = &'a (dyn Fn(Progress) + Send + Sync);
+type Watcher = Arc<dyn Fn(Progress) + Send + Sync>;
 
 /// Turns byte counts into progress.
-struct Reporter<'a> {
-    watcher: Watcher<'a>,
+struct Reporter {
+    watcher: Watcher,
     started: Instant,
     meter: Mutex<Meter>,
     total: Option<u64>,
+    resent: AtomicU64,
 }
 
 /// How one try of a transfer ended before the file was complete.
@@ -102,12 +118,28 @@ impl Stop {
             Next::GiveUp => Err(given_up),
         }
     }
+
+    /// Whether sending the same file again would continue this upload. Where not, it must begin anew.
+    const fn may_continue(&self) -> bool {
+        match self {
+            Self::Failed(Error::FileChanged(_)) => false,
+            Self::Refused(refusal) => {
+                !matches!(refusal.code, Code::WrongHash | Code::UploadConflict | Code::BeyondSize)
+            }
+            _ => true,
+        }
+    }
 }
 
-impl<'a> Reporter<'a> {
-    fn new(watcher: Watcher<'a>, total: Option<u64>) -> Self {
-        let meter = Mutex::new(Meter::new(0, Timestamp(0)));
-        Self { watcher, started: Instant::now(), meter, total }
+impl Reporter {
+    fn new(watcher: Watcher, total: Option<u64>) -> Self {
+        let (meter, resent) = (Mutex::new(Meter::new(0, Timestamp(0))), AtomicU64::new(0));
+        Self { watcher, started: Instant::now(), meter, total, resent }
+    }
+
+    /// So many bytes were sent again so far.
+    fn resent(&self, bytes: u64) {
+        self.resent.store(bytes, Ordering::Relaxed);
     }
 
     /// The bytes up to here were not moved now: they do not count for the rate.
@@ -122,7 +154,8 @@ impl<'a> Reporter<'a> {
         let time_left = self.total.and_then(|total| meter.time_left(total));
         let bytes_per_second = meter.bytes_per_second();
         drop(meter);
-        (self.watcher)(Progress { phase, done, total: self.total, bytes_per_second, time_left });
+        let (total, resent) = (self.total, self.resent.load(Ordering::Relaxed));
+        (self.watcher)(Progress { phase, done, total, bytes_per_second, time_left, resent });
     }
 
     fn now(&self) -> Timestamp {
@@ -160,6 +193,21 @@ impl Current {
             }
         }
         std::future::pending::<()>().await;
+    }
+}
+
+/// Waits for what the server says next. `None` if it is there and does not say it: then another
+/// stream may help. A path on which nothing at all arrives is left to the session, which knows when
+/// the connection is gone; until then, what was sent is still on its way and needs not be sent again.
+async fn in_time<T>(connection: &Connection, next: impl Future<Output = T>) -> Option<T> {
+    let mut next = pin!(next);
+    loop {
+        let heard = connection.datagrams_received();
+        match tokio::time::timeout(STALL_TIMEOUT, next.as_mut()).await {
+            Ok(said) => return Some(said),
+            Err(_) if connection.datagrams_received() == heard => {}
+            Err(_) => return None,
+        }
     }
 }
 

@@ -81,6 +81,11 @@ numbered! {
     Seq
 }
 
+numbered! {
+    /// A file in the queue of one client: its own, and nobody else knows it. Starts at 1.
+    TransferId
+}
+
 impl Seq {
     /// Before the first entry of any log.
     pub const ZERO: Self = Self(0);

@@ -1,16 +1,22 @@
 //! Files on their way, a stream each: what a client keeps in mind while it sends or fetches one.
 //!
-//! [`Upload`] sends from the offset that the server names, and never further ahead of what is
-//! received than [`UPLOAD_AHEAD_BYTES_MAX`](crate::limit::UPLOAD_AHEAD_BYTES_MAX). [`Download`]
-//! appends to what is on disk and knows at the end whether it is the file that was promised.
-//! [`Patience`] says when an interrupted transfer is tried again, [`Meter`] how fast it goes.
+//! [`Upload`] sends from the offset that the server names, as far ahead of what is received as its
+//! [`Pace`] says, and never further than
+//! [`UPLOAD_AHEAD_BYTES_MAX`](crate::limit::UPLOAD_AHEAD_BYTES_MAX). [`Download`] appends to what is
+//! on disk and knows at the end whether it is the file that was promised. [`Patience`] says when an
+//! interrupted transfer is tried again, [`Meter`] how fast it goes. [`Queue`] decides which of many
+//! are under way.
 
 mod download;
 mod meter;
+mod pace;
 mod patience;
+mod queue;
 mod upload;
 
 pub use download::{BadDownload, Download};
 pub use meter::Meter;
+pub use pace::{AGAIN_BYTES_WANTED, PIECE_BYTES_MAX, Pace};
 pub use patience::{FAILURES_IN_A_ROW_MAX, Next, Patience};
+pub use queue::{Ended, Queue, QueueEffect, RUNNING_MAX, TransferState};
 pub use upload::{BadReport, Upload};

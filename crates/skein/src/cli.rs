@@ -25,7 +25,10 @@ They talk, and send a photo:
   skein --home b get alice 2 -o photo.jpg
 
 Messages that cannot be sent are kept, and go out with the next command that connects.
-A transfer that was interrupted continues when the same command is run again.";
+A transfer that was interrupted continues when the same command is run again, or by itself
+if it is left to the background:
+  skein --home a send bob --file film.mp4 --background
+  skein --home a transfers run";
 
 /// Chat over QUIC: messages and files that arrive, also on a bad network.
 #[derive(Debug, Parser)]
@@ -65,6 +68,7 @@ enum Command {
     Log(command::log::Log),
     Watch(command::watch::Watch),
     Get(command::get::Get),
+    Transfers(command::transfers::Transfers),
 }
 
 /// Runs the command to its end.
@@ -107,6 +111,7 @@ impl Command {
             Self::Log(command) => command.run(context).await,
             Self::Watch(command) => command.run(context).await,
             Self::Get(command) => command.run(context).await,
+            Self::Transfers(command) => command.run(context).await,
         }
     }
 }
@@ -162,6 +167,8 @@ mod tests {
             &["skein", "log", "bob", "-n", "0"],
             &["skein", "log", "bob", "--before", "x"],
             &["skein", "get", "bob"],
+            &["skein", "send", "bob", "hello", "--background"],
+            &["skein", "transfers", "pause"],
         ] {
             let error = Cli::try_parse_from(arguments).map(drop).expect_err("wrong use");
             assert_eq!(error.exit_code(), 2, "{arguments:?}");

@@ -14,5 +14,6 @@ pub(crate) mod remove;
 pub(crate) mod requests;
 pub(crate) mod reset_password;
 pub(crate) mod send;
+pub(crate) mod transfers;
 pub(crate) mod watch;
 pub(crate) mod whoami;

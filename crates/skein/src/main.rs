@@ -9,6 +9,7 @@ mod failure;
 mod output;
 mod progress;
 mod rejected;
+mod transfer;
 
 use std::process::ExitCode;
 

@@ -17,6 +17,7 @@ pub(crate) struct Bar {
     bar: ProgressBar,
     /// The byte at which the first stream began: where an earlier run had stopped.
     began_at: Arc<AtomicU64>,
+    resent: Arc<AtomicU64>,
     verb: &'static str,
 }
 
@@ -38,7 +39,7 @@ impl Bar {
                 .unwrap_or_else(|_| ProgressStyle::default_bar())
                 .progress_chars("=> "),
         );
-        Self { bar, began_at: Arc::new(AtomicU64::new(NOT_YET)), verb }
+        Self { bar, began_at: Arc::new(AtomicU64::new(NOT_YET)), resent: Arc::default(), verb }
     }
 
     /// Takes in how it goes.
@@ -51,6 +52,7 @@ impl Bar {
             Phase::Waiting => "waiting",
             Phase::Opened | Phase::Sending | Phase::Receiving => self.verb,
         };
+        self.resent.store(progress.resent, Ordering::Relaxed);
         self.bar.set_message(phase);
         self.bar.set_position(progress.done);
         self.bar.set_prefix(match (progress.bytes_per_second, progress.time_left) {
@@ -70,6 +72,11 @@ impl Bar {
             NOT_YET => 0,
             began_at => began_at,
         }
+    }
+
+    /// Bytes that were sent more than once, because a connection was lost.
+    pub(crate) fn resent(&self) -> u64 {
+        self.resent.load(Ordering::Relaxed)
     }
 
     /// Takes the bar off the screen.

@@ -13,7 +13,7 @@ use skein_wire::{
     entry::{log_id, log_number},
 };
 
-use super::{Home, people, rejected};
+use super::{Home, people, rejected, transfers};
 use crate::Error;
 
 /// Something that a session has found out and that must outlive the process.
@@ -49,6 +49,7 @@ impl Home {
                         // Sending the same file again means another message from here on.
                         let sql = "DELETE FROM uploads WHERE entry = ?1";
                         database.prepare_cached(sql)?.execute(params![id.0])?;
+                        transfers::acked(database, id)?;
                     }
                     Change::Rejected(id, refusal) => rejected::reject(database, id, &refusal)?,
                 }

@@ -81,6 +81,40 @@ const STEPS: &[&str] = &[
         message  TEXT NOT NULL
     ) STRICT;
 ",
+    "
+    -- Files that are to be sent and fetched by whatever process is connected.
+    CREATE TABLE transfers (
+        id           INTEGER PRIMARY KEY AUTOINCREMENT,
+        -- 1 up, 2 down
+        direction    INTEGER NOT NULL,
+        -- The file that is sent, or where the one goes that is fetched: absolute.
+        path         TEXT NOT NULL,
+        size         INTEGER NOT NULL,
+        -- Up: where it is to be shown, the file's time, and the ids of upload and message.
+        conversation INTEGER,
+        mtime_ns     INTEGER,
+        upload       BLOB,
+        entry        BLOB,
+        -- Down: the attachment.
+        blob         BLOB,
+        name         TEXT,
+        media_type   TEXT,
+        hash         BLOB,
+        thumbnail    INTEGER NOT NULL DEFAULT 0,
+        overwrite    INTEGER NOT NULL DEFAULT 0,
+        -- skein_core::transfer::TransferState
+        state        INTEGER NOT NULL DEFAULT 1,
+        done         INTEGER NOT NULL DEFAULT 0,
+        resent       INTEGER NOT NULL DEFAULT 0,
+        -- Why it failed.
+        code         TEXT,
+        message      TEXT,
+        -- The server is to be told that nobody wants the upload any more.
+        discard      INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE INDEX transfers_by_state ON transfers (state);
+    CREATE INDEX transfers_by_entry ON transfers (entry);
+",
 ];
 
 /// Brings the database up to date.

@@ -11,7 +11,7 @@ use skein_core::{
     port::directory::{ChatNode, Trust},
 };
 
-use super::Home;
+use super::{Home, transfers};
 use crate::Error;
 
 /// A login that this home holds.
@@ -114,10 +114,10 @@ fn forget(database: &Transaction<'_>) -> Result<(), Error> {
     let drafts: u64 = database.query_row("SELECT count(*) FROM drafts", [], |row| {
         row.get::<_, i64>(0).map(i64::cast_unsigned)
     })?;
-    if drafts > 0 {
+    if drafts > 0 || transfers::unsent(database)? > 0 {
         return Err(Error::HomeTaken(get(database, "name")?.unwrap_or_default()));
     }
-    for table in ["logs", "entries", "peers", "uploads", "downloads"] {
+    for table in ["logs", "entries", "peers", "uploads", "downloads", "transfers"] {
         database.execute(&format!("DELETE FROM {table}"), [])?;
     }
     Ok(())

@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use skein_core::{
@@ -20,16 +21,22 @@ use tokio::{
     io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt},
 };
 
-use super::{Current, PIECE_BYTES, Phase, Progress, Reporter, STALL_TIMEOUT, Stop};
+use super::{
+    Current, PIECE_BYTES, Phase, Progress, Reporter, Stop, Watcher, in_time, upload::blocking,
+};
 use crate::{Client, Error};
 
-/// A download under way: the machine and the partial file.
-struct Part<'a> {
+/// A file that is being fetched: what a try needs, and what one leaves to the next.
+pub(super) struct Fetching {
     request: DownloadRequest,
     download: Download,
     file: File,
-    path: PathBuf,
-    reporter: Reporter<'a>,
+    part: PathBuf,
+    /// What the home calls the partial file.
+    key: String,
+    to: PathBuf,
+    replace: bool,
+    reporter: Reporter,
 }
 
 impl Client {
@@ -40,79 +47,104 @@ impl Client {
     /// # Errors
     /// [`Error::FileExists`] if there is such a file, or a partial one that this home did not
     /// begin, and `replace` is false; if the server refuses, the disk cannot be written, or too
-    /// many tries in a row brought nothing.
+    /// many tries in a row brought nothing; [`Error::InQueue`] if a file is queued to come there.
     pub async fn download(
         &self,
         attachment: &Attachment,
         variant: Variant,
         to: &Path,
         replace: bool,
-        progress: impl Fn(Progress) + Send + Sync,
+        progress: impl Fn(Progress) + Send + Sync + 'static,
     ) -> Result<(), Error> {
+        if let Some(id) = self.home.queued_download(target_key(to)?).await? {
+            return Err(Error::InQueue(id));
+        }
+        let watcher = Arc::new(progress);
+        let mut fetching = self.prepare_fetching(attachment, variant, to, replace, watcher).await?;
+        let mut patience = Patience::default();
+        loop {
+            let before = fetching.offset();
+            let Err(stop) = self.try_fetching(&mut fetching).await else { return Ok(()) };
+            let progressed = fetching.offset() > before;
+            let delay = stop.next_try(&mut patience, progressed)?;
+            if !delay.is_zero() {
+                fetching.reporter.report(Phase::Waiting, fetching.offset());
+                tokio::time::sleep(delay).await;
+            }
+        }
+    }
+
+    /// Opens the partial file, and reads what an earlier process has left in it.
+    pub(super) async fn prepare_fetching(
+        &self,
+        attachment: &Attachment,
+        variant: Variant,
+        to: &Path,
+        replace: bool,
+        watcher: Watcher,
+    ) -> Result<Fetching, Error> {
         if !replace && tokio::fs::try_exists(to).await.map_err(Error::file(to))? {
             return Err(Error::FileExists(to.to_owned()));
         }
-        let mut path = to.as_os_str().to_owned();
-        path.push(".part");
-        let path = PathBuf::from(path);
-        let key = std::path::absolute(&path).map_err(Error::file(&path))?;
-        let key = key.to_string_lossy().into_owned();
+        let part = part_of(to);
+        let key = target_key(&part)?;
         let begun = self.home.part_at(key.clone()).await?;
         let file = if begun == Some((attachment.blob, variant)) {
-            open(&path).await?
+            open(&part).await?
         } else {
-            let file = open_empty(&path, replace || begun.is_some()).await?;
+            let file = open_empty(&part, replace || begun.is_some()).await?;
             // Not before the file is empty: no other file's bytes may count as this one's.
             self.home.keep_download(key.clone(), attachment.blob, variant).await?;
             file
         };
-        let mut part = Part::new(attachment, variant, path, file, &progress).await?;
-        self.fetch(&mut part).await?;
-        if let Err(wrong) = part.download.verify() {
-            // Nothing of it can be trusted: the next call begins anew.
-            drop(part.file);
-            tokio::fs::remove_file(&part.path).await.map_err(Error::file(&part.path))?;
-            self.home.forget_download(key).await?;
-            return Err(wrong.into());
-        }
-        part.file.sync_all().await.map_err(Error::file(&part.path))?;
-        let (from, to) = (part.path, to.to_owned());
-        let named = tokio::task::spawn_blocking(move || name_file(&from, &to, replace));
-        named.await.map_err(Error::home)??;
-        self.home.forget_download(key).await
+        let promised = match variant {
+            Variant::Original => Some((attachment.size, attachment.hash)),
+            Variant::Thumbnail => None,
+        };
+        let request = DownloadRequest { blob: attachment.blob, variant, offset: 0, length: None };
+        let reporter = Reporter::new(watcher, promised.map(|(size, _)| size));
+        let (download, to) = (Download::new(promised), to.to_owned());
+        let mut fetching = Fetching { request, download, file, part, key, to, replace, reporter };
+        fetching.read_back(promised).await?;
+        Ok(fetching)
     }
 
-    async fn fetch(&self, part: &mut Part<'_>) -> Result<(), Error> {
-        let mut patience = Patience::default();
-        while !part.download.is_complete() {
-            let before = part.download.offset();
-            let Err(stop) = self.try_fetch(part).await else { continue };
-            let progressed = part.download.offset() > before;
-            let delay = stop.next_try(&mut patience, progressed)?;
-            if !delay.is_zero() {
-                part.reporter.report(Phase::Waiting, part.download.offset());
-                tokio::time::sleep(delay).await;
-            }
+    /// Fetches what is missing over one stream. If that is all, gives the file its name.
+    pub(super) async fn try_fetching(&self, fetching: &mut Fetching) -> Result<(), Stop> {
+        if !fetching.download.is_complete() {
+            self.try_download(fetching).await?;
         }
-        Ok(())
+        let Fetching { download, file, part, key, to, replace, .. } = fetching;
+        if let Err(wrong) = download.verify() {
+            // Nothing of it can be trusted: the next call begins anew.
+            tokio::fs::remove_file(&part).await.map_err(Error::file(&*part))?;
+            self.home.forget_download(key.clone()).await?;
+            return Err(Error::from(wrong).into());
+        }
+        file.sync_all().await.map_err(Error::file(&*part))?;
+        let (from, to, replace) = (part.clone(), to.clone(), *replace);
+        blocking(move || name_file(&from, &to, replace)).await?;
+        Ok(self.home.forget_download(key.clone()).await?)
     }
 
     /// Opens a stream for what is missing and takes it in until its end.
-    async fn try_fetch(&self, part: &mut Part<'_>) -> Result<(), Stop> {
+    async fn try_download(&self, fetching: &mut Fetching) -> Result<(), Stop> {
         let Some(mut current) = self.transfer_connection().await? else { return Err(Stop::Lost) };
-        let priority = match part.request.variant {
+        let priority = match fetching.request.variant {
             Variant::Original => Priority::Bulk,
             Variant::Thumbnail => Priority::Thumbnail,
         };
         let opened = current.connection.open(priority).await;
         let (mut sender, mut receiver) = opened.map_err(|_| Stop::Lost)?;
-        let request = DownloadRequest { offset: part.download.offset(), ..part.request };
+        let request = DownloadRequest { offset: fetching.offset(), ..fetching.request };
         let open = pb::Open { kind: Some(pb::open::Kind::Download(request.into())) };
         sender.frame(&open).await?;
         sender.finish();
-        let status = tokio::time::timeout(STALL_TIMEOUT, receiver.frame::<pb::DownloadStatus>());
+        let connection = current.connection.clone();
         let status = tokio::select! {
-            status = status => status.map_err(|_| Stop::Lost)??,
+            status = in_time(&connection, receiver.frame::<pb::DownloadStatus>()) => {
+                status.ok_or(Stop::Lost)??
+            }
             () = current.moved() => return Err(Stop::Moved),
         };
         let header = match status.and_then(|status| status.kind) {
@@ -121,54 +153,47 @@ impl Client {
             None => return Err(Stop::Lost),
         };
         let hash = <[u8; 32]>::try_from(&header.blake3[..]).ok();
-        part.download.handle_header(header.size, hash, header.length).map_err(Error::from)?;
-        part.reporter.total = Some(header.size);
-        part.reporter.begin(Phase::Opened, part.download.offset());
-        part.take(&mut receiver, &mut current).await
+        let accepted = fetching.download.handle_header(header.size, hash, header.length);
+        accepted.map_err(Error::from)?;
+        fetching.reporter.total = Some(header.size);
+        fetching.reporter.begin(Phase::Opened, fetching.offset());
+        fetching.take(&mut receiver, &mut current).await
     }
 }
 
-impl<'a> Part<'a> {
+impl Fetching {
+    /// Bytes that are here.
+    pub(super) const fn offset(&self) -> u64 {
+        self.download.offset()
+    }
+
     /// Reads what an earlier call has left in the partial file.
-    async fn new(
-        attachment: &Attachment,
-        variant: Variant,
-        path: PathBuf,
-        mut file: File,
-        progress: &'a (dyn Fn(Progress) + Send + Sync),
-    ) -> Result<Self, Error> {
-        let promised = match variant {
-            Variant::Original => Some((attachment.size, attachment.hash)),
-            Variant::Thumbnail => None,
-        };
-        if variant == Variant::Thumbnail {
+    async fn read_back(&mut self, promised: Option<(u64, [u8; 32])>) -> Result<(), Error> {
+        let Self { file, part, download, .. } = self;
+        if promised.is_none() {
             // There is no hash to hold the bytes to, and it is small.
-            file.set_len(0).await.map_err(Error::file(&path))?;
+            file.set_len(0).await.map_err(Error::file(&*part))?;
         }
-        let mut download = Download::new(promised);
         let mut buffer = vec![0; PIECE_BYTES];
         loop {
-            let count = file.read(&mut buffer).await.map_err(Error::file(&path))?;
+            let count = file.read(&mut buffer).await.map_err(Error::file(&*part))?;
             if count == 0 {
-                break;
+                return Ok(());
             }
             if download.handle_bytes(&buffer[..count]).is_err() {
                 // More than the file has: these cannot be its bytes.
-                file.set_len(0).await.map_err(Error::file(&path))?;
-                file.rewind().await.map_err(Error::file(&path))?;
-                download = Download::new(promised);
-                break;
+                file.set_len(0).await.map_err(Error::file(&*part))?;
+                file.rewind().await.map_err(Error::file(&*part))?;
+                *download = Download::new(promised);
+                return Ok(());
             }
         }
-        let request = DownloadRequest { blob: attachment.blob, variant, offset: 0, length: None };
-        let reporter = Reporter::new(progress, promised.map(|(size, _)| size));
-        Ok(Self { request, download, file, path, reporter })
     }
 
     async fn take(&mut self, receiver: &mut Receiver, current: &mut Current) -> Result<(), Stop> {
         let taken = self.take_all(receiver, current).await;
         // What was taken in counts only once it is in the file.
-        self.file.flush().await.map_err(Error::file(&self.path))?;
+        self.file.flush().await.map_err(Error::file(&self.part))?;
         taken
     }
 
@@ -177,19 +202,34 @@ impl<'a> Part<'a> {
         receiver: &mut Receiver,
         current: &mut Current,
     ) -> Result<(), Stop> {
+        let connection = current.connection.clone();
         loop {
-            let next = tokio::time::timeout(STALL_TIMEOUT, receiver.bytes(PIECE_BYTES));
             let next = tokio::select! {
-                next = next => next.map_err(|_| Stop::Lost)??,
+                next = in_time(&connection, receiver.bytes(PIECE_BYTES)) => {
+                    next.ok_or(Stop::Lost)??
+                }
                 () = current.moved() => return Err(Stop::Moved),
             };
             let Some(bytes) = next else { break };
             self.download.handle_bytes(&bytes).map_err(Error::from)?;
-            self.file.write_all(&bytes).await.map_err(Error::file(&self.path))?;
+            self.file.write_all(&bytes).await.map_err(Error::file(&self.part))?;
             self.reporter.report(Phase::Receiving, self.download.offset());
         }
         if self.download.is_complete() { Ok(()) } else { Err(Stop::Lost) }
     }
+}
+
+/// Where the bytes are collected that are going to be the file `to`.
+pub(super) fn part_of(to: &Path) -> PathBuf {
+    let mut path = to.as_os_str().to_owned();
+    path.push(".part");
+    PathBuf::from(path)
+}
+
+/// What the home calls a file that is fetched.
+pub(super) fn target_key(to: &Path) -> Result<String, Error> {
+    let absolute = std::path::absolute(to).map_err(Error::file(to))?;
+    Ok(absolute.to_string_lossy().into_owned())
 }
 
 async fn open(path: &Path) -> Result<File, Error> {

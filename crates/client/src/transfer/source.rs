@@ -46,11 +46,35 @@ impl Source {
         })
     }
 
+    /// Looks at a file that was queued when it had this size and time. Blocks.
+    pub(super) fn look_again(path: &Path, known: (u64, i64)) -> Result<Self, Error> {
+        let source = Self::look(path).map_err(|error| match error {
+            Error::File { path, source } if source.kind() == io::ErrorKind::NotFound => {
+                Error::FileGone(path)
+            }
+            error => error,
+        })?;
+        if source.is_as(known.0, known.1) {
+            Ok(source)
+        } else {
+            Err(Error::FileChanged(source.path))
+        }
+    }
+
+    /// The file's path, as the home keeps it.
+    pub(super) fn key(&self) -> String {
+        self.path.to_string_lossy().into_owned()
+    }
+
+    /// Whether the file had this size and time.
+    pub(super) const fn is_as(&self, size: u64, mtime_ns: i64) -> bool {
+        self.size == size && self.mtime_ns == mtime_ns
+    }
+
     /// Whether the file is still what it was. Blocks.
     pub(super) fn is_unchanged(&self) -> bool {
         fs::metadata(&self.path).is_ok_and(|_| {
-            Self::look(&self.path)
-                .is_ok_and(|now| (now.size, now.mtime_ns) == (self.size, self.mtime_ns))
+            Self::look(&self.path).is_ok_and(|now| now.is_as(self.size, self.mtime_ns))
         })
     }
 
@@ -139,8 +163,13 @@ mod tests {
         assert_eq!(hash, *blake3::hash(&vec![7; 300_000]).as_bytes());
         assert_eq!(media_type.as_str(), "text/plain");
         assert!(source.is_unchanged());
+        let known = (source.size, source.mtime_ns);
+        assert_eq!(Source::look_again(&path, known).unwrap(), source);
         fs::write(&path, "shorter").unwrap();
         assert!(!source.is_unchanged());
+        assert!(matches!(Source::look_again(&path, known), Err(Error::FileChanged(_))));
+        let gone = folder.path().join("b.txt");
+        assert!(matches!(Source::look_again(&gone, known), Err(Error::FileGone(_))));
         assert!(matches!(source.hash(|_| {}), Err(Error::FileChanged(_))));
         assert!(Source::look(folder.path()).is_err());
     }

@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
@@ -10,10 +10,10 @@ use skein_core::{
     entry::{Content, Draft},
     id::{BlobId, ConversationId, EntryId, UploadId},
     port::resource::{Offsets, UploadSpec},
-    refusal::Code,
     transfer::{Patience, Upload},
 };
 use skein_net::{
+    Connection,
     priority::Priority,
     stream::{Receiver, Sender, StreamError},
 };
@@ -23,14 +23,26 @@ use tokio::{
     sync::Notify,
 };
 
-use super::{PIECE_BYTES, Phase, Progress, Reporter, STALL_TIMEOUT, Stop, source::Source};
+use super::{Phase, Progress, Reporter, Stop, Watcher, in_time, source::Source};
 use crate::{Client, Delivery, Error, home::UploadRecord};
+
+/// A file on its way: what a try needs, and what one leaves to the next.
+pub(super) struct Sending {
+    conversation: ConversationId,
+    source: Source,
+    record: UploadRecord,
+    upload: Mutex<Upload>,
+    reporter: Reporter,
+    /// Whether the file was sent again because its message came too late.
+    repeated: bool,
+}
 
 /// One stream of an upload: the machine, and who waits for its window to move.
 struct Flow<'a> {
     upload: &'a Mutex<Upload>,
     moved: Notify,
-    reporter: &'a Reporter<'a>,
+    reporter: &'a Reporter,
+    connection: &'a Connection,
 }
 
 /// A complete upload.
@@ -51,111 +63,117 @@ impl Client {
     ///
     /// # Errors
     /// If the file cannot be read or changes meanwhile, if the server refuses, or if too many
-    /// tries in a row brought nothing.
+    /// tries in a row brought nothing; [`Error::InQueue`] if it is queued already.
     pub async fn send_file(
         &self,
         conversation: ConversationId,
         path: &Path,
         progress: impl Fn(Progress) + Send + Sync + 'static,
     ) -> Result<Delivery, Error> {
-        let progress = std::sync::Arc::new(progress);
-        let (source, record) = self.prepare(conversation, path, progress.clone()).await?;
-        let watcher = move |now| progress(now);
-        let reporter = Reporter::new(&watcher, Some(source.size));
-        if let Some(draft) = self.home.draft(record.entry).await? {
-            // The whole file was there before; only its message is still on its way.
-            reporter.begin(Phase::Opened, source.size);
-            return self.send(draft).await;
-        }
-        let sent = self.upload(&source, &record, &reporter).await;
-        let complete = match sent {
-            Ok(complete) => complete,
-            Err(error) => {
-                if !may_continue(&error) {
-                    self.home.forget_upload(record.upload).await?;
-                }
-                return Err(error);
-            }
-        };
-        let (blob, name) = (complete.blob, source.name);
-        let content = if complete.picture {
-            Content::Picture { blob, name }
-        } else {
-            Content::File { blob, name }
-        };
-        // The upload is forgotten once this is in the log: should the server throw the file away
-        // before that, a repeat of this call sends it again.
-        self.send(Draft { conversation, id: record.entry, content }).await
-    }
-
-    /// Finds out what the file is, and whether it is on its way already.
-    async fn prepare(
-        &self,
-        conversation: ConversationId,
-        path: &Path,
-        progress: std::sync::Arc<impl Fn(Progress) + Send + Sync + 'static>,
-    ) -> Result<(Source, UploadRecord), Error> {
         let given = path.to_owned();
         let source = blocking(move || Source::look(&given)).await?;
-        let key = source.path.to_string_lossy().into_owned();
-        if let Some(record) = self.home.upload(key.clone(), conversation).await?
-            && (record.size, record.mtime_ns) == (source.size, source.mtime_ns)
-        {
-            return Ok((source, record));
+        if let Some(id) = self.home.queued_upload(source.key(), conversation).await? {
+            return Err(Error::InQueue(id));
         }
-        let hashed = source.clone();
-        let (hash, media_type) = blocking(move || {
-            let watcher = move |now| progress(now);
-            let reporter = Reporter::new(&watcher, Some(hashed.size));
-            hashed.hash(|done| reporter.report(Phase::Hashing, done))
-        })
-        .await?;
-        let record = UploadRecord {
-            path: key,
-            conversation,
-            size: source.size,
-            mtime_ns: source.mtime_ns,
-            hash,
-            media_type,
-            upload: UploadId(rand::random()),
-            entry: EntryId(rand::random()),
-        };
-        self.home.keep_upload(record.clone()).await?;
-        Ok((source, record))
-    }
-
-    async fn upload(
-        &self,
-        source: &Source,
-        record: &UploadRecord,
-        reporter: &Reporter<'_>,
-    ) -> Result<Complete, Error> {
-        let upload = Mutex::new(Upload::new(source.size));
+        let sending = self.prepare_sending(conversation, source, None, Arc::new(progress)).await?;
         let mut patience = Patience::default();
         loop {
-            let before = lock(&upload).offsets().received;
-            let stop = match self.try_upload(source, record, &upload, reporter).await {
-                Ok(complete) => return Ok(complete),
+            let before = sending.received();
+            let stop = match self.try_sending(&sending).await {
+                Ok(delivery) => return Ok(delivery),
                 Err(stop) => stop,
             };
-            let received = lock(&upload).offsets().received;
+            let received = sending.received();
             let delay = stop.next_try(&mut patience, received > before)?;
             // Where the session has moved there is nothing to wait for.
             if !delay.is_zero() {
-                reporter.report(Phase::Waiting, received);
+                sending.reporter.report(Phase::Waiting, received);
                 tokio::time::sleep(delay).await;
             }
         }
     }
 
-    /// Opens the upload on a new stream and sends until it is complete or something breaks.
-    async fn try_upload(
+    /// Finds out what the file is, and whether it is on its way already. A new upload gets these ids,
+    /// if any are given.
+    pub(super) async fn prepare_sending(
         &self,
+        conversation: ConversationId,
+        source: Source,
+        ids: Option<(UploadId, EntryId)>,
+        watcher: Watcher,
+    ) -> Result<Sending, Error> {
+        let reporter = Reporter::new(watcher, Some(source.size));
+        let known = self.home.upload(source.key(), conversation).await?;
+        let known = known.filter(|record| {
+            source.is_as(record.size, record.mtime_ns)
+                && ids.is_none_or(|ids| ids == (record.upload, record.entry))
+        });
+        let (record, reporter) = match known {
+            Some(record) => (record, reporter),
+            None => self.hash(conversation, &source, ids, reporter).await?,
+        };
+        let upload = Mutex::new(Upload::new(source.size));
+        Ok(Sending { conversation, source, record, upload, reporter, repeated: false })
+    }
+
+    async fn hash(
+        &self,
+        conversation: ConversationId,
         source: &Source,
-        record: &UploadRecord,
-        upload: &Mutex<Upload>,
-        reporter: &Reporter<'_>,
-    ) -> Result<Complete, Stop> {
+        ids: Option<(UploadId, EntryId)>,
+        reporter: Reporter,
+    ) -> Result<(UploadRecord, Reporter), Error> {
+        let hashed = source.clone();
+        let (hash, media_type, reporter) = blocking(move || {
+            let found = hashed.hash(|done| reporter.report(Phase::Hashing, done));
+            found.map(|(hash, media_type)| (hash, media_type, reporter))
+        })
+        .await?;
+        let (upload, entry) =
+            ids.unwrap_or_else(|| (UploadId(rand::random()), EntryId(rand::random())));
+        let record = UploadRecord {
+            path: source.key(),
+            conversation,
+            size: source.size,
+            mtime_ns: source.mtime_ns,
+            hash,
+            media_type,
+            upload,
+            entry,
+        };
+        self.home.keep_upload(record.clone()).await?;
+        Ok((record, reporter))
+    }
+
+    /// Sends what the server does not have, and then the message that shows the file.
+    pub(super) async fn try_sending(&self, sending: &Sending) -> Result<Delivery, Stop> {
+        let Sending { conversation, source, record, reporter, .. } = sending;
+        if let Some(draft) = self.home.draft(record.entry).await? {
+            // The whole file was there before; only its message is still on its way.
+            reporter.begin(Phase::Opened, source.size);
+            return Ok(self.send(draft).await?);
+        }
+        let Complete { blob, picture } = match self.try_upload(sending).await {
+            Ok(complete) => complete,
+            Err(stop) => {
+                if !stop.may_continue() {
+                    self.home.forget_upload(record.upload).await?;
+                }
+                return Err(stop);
+            }
+        };
+        let name = source.name.clone();
+        let content =
+            if picture { Content::Picture { blob, name } } else { Content::File { blob, name } };
+        // The upload is forgotten once this is in the log: should the server throw the file away
+        // before that, the next try sends it again.
+        let draft = Draft { conversation: *conversation, id: record.entry, content };
+        Ok(self.send(draft).await?)
+    }
+
+    /// Opens the upload on a new stream and sends until it is complete or something breaks.
+    async fn try_upload(&self, sending: &Sending) -> Result<Complete, Stop> {
+        let Sending { source, record, upload, reporter, .. } = sending;
         let Some(mut current) = self.transfer_connection().await? else { return Err(Stop::Lost) };
         let connection = current.connection.clone();
         let spec = UploadSpec {
@@ -164,17 +182,14 @@ impl Client {
             media_type: record.media_type.clone(),
             hash: record.hash,
         };
-        let flow = Flow { upload, moved: Notify::new(), reporter };
+        let flow = Flow { upload, moved: Notify::new(), reporter, connection: &connection };
         let outcome = async {
             let (mut sender, mut receiver) = connection.open(Priority::Bulk).await?;
             let open = pb::Open { kind: Some(pb::open::Kind::Upload(spec.into())) };
             sender.frame(&open).await?;
-            tokio::select! {
-                biased;
-                said = flow.listen(&mut receiver, true) => match said? {
-                    Said::Ready => {}
-                    Said::Over(result) => return Ok(result),
-                },
+            match flow.listen(&mut receiver, true).await? {
+                Said::Ready => {}
+                Said::Over(result) => return Ok(result),
             }
             let offset = lock(upload).offsets().received;
             sender.frame(&pb::UploadBegin { offset }).await?;
@@ -199,6 +214,18 @@ impl Client {
     }
 }
 
+impl Sending {
+    /// Bytes that the server has.
+    pub(super) fn received(&self) -> u64 {
+        lock(&self.upload).offsets().received
+    }
+
+    /// Whether the file may be sent again because its message came too late: once.
+    pub(super) fn may_repeat(&mut self) -> bool {
+        !std::mem::replace(&mut self.repeated, true)
+    }
+}
+
 /// What the server's side of the stream comes to.
 enum Said {
     /// It names the offset to send from.
@@ -211,9 +238,9 @@ impl Flow<'_> {
     /// Takes in what the server says: until it is ready if `opening`, else until it is over.
     async fn listen(&self, receiver: &mut Receiver, opening: bool) -> Result<Said, StreamError> {
         loop {
-            let status = tokio::time::timeout(STALL_TIMEOUT, receiver.frame::<pb::UploadStatus>());
+            let status = in_time(self.connection, receiver.frame::<pb::UploadStatus>()).await;
             // A server that does not speak is as good as gone.
-            let Ok(status) = status.await else { return Err(StreamError::Abandoned(None)) };
+            let Some(status) = status else { return Err(StreamError::Abandoned(None)) };
             let Some(status) = status? else { return Err(StreamError::Abandoned(None)) };
             match status.kind {
                 Some(Kind::Ready(ready)) if opening => {
@@ -228,7 +255,8 @@ impl Flow<'_> {
                 Some(Kind::Progress(progress)) => {
                     let offsets =
                         Offsets { received: progress.received, durable: progress.durable };
-                    let accepted = lock(self.upload).handle_progress(offsets);
+                    let (trip, now) = (self.connection.round_trip(), self.reporter.now());
+                    let accepted = lock(self.upload).handle_progress(offsets, trip, now);
                     if let Err(bad) = accepted {
                         return Ok(Said::Over(Err(Error::BadAnswer(bad.to_string()))));
                     }
@@ -264,7 +292,12 @@ impl Flow<'_> {
             return Error::file(path)(error);
         }
         loop {
-            let next = lock(self.upload).poll_send(PIECE_BYTES as u64);
+            let next = {
+                let mut upload = lock(self.upload);
+                let next = upload.poll_send(self.reporter.now());
+                self.reporter.resent(upload.resent());
+                next
+            };
             let Some(range) = next else {
                 if lock(self.upload).is_sent() {
                     break;
@@ -290,18 +323,8 @@ impl Flow<'_> {
     }
 }
 
-/// Whether sending the same file again would continue this upload. Where not, it must begin anew.
-fn may_continue(error: &Error) -> bool {
-    match error {
-        Error::FileChanged(_) => false,
-        Error::Refused(refusal) => {
-            !matches!(refusal.code, Code::WrongHash | Code::UploadConflict | Code::BeyondSize)
-        }
-        _ => true,
-    }
-}
-
-async fn blocking<T: Send + 'static>(
+/// Does what blocks off the async threads.
+pub(super) async fn blocking<T: Send + 'static>(
     job: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     tokio::task::spawn_blocking(job).await.map_err(Error::home)?

@@ -21,6 +21,8 @@ const SUPERSEDED_MAX: u32 = 3;
 pub struct Patience {
     backoff: Backoff,
     superseded: u32,
+    /// Nobody watches: what may pass is waited for, however long it takes.
+    endless: bool,
 }
 
 /// What to do after a failure.
@@ -33,6 +35,12 @@ pub enum Next {
 }
 
 impl Patience {
+    /// That of a transfer in the background, which only a refusal for good ends.
+    #[must_use]
+    pub fn endless() -> Self {
+        Self { endless: true, ..Self::default() }
+    }
+
     /// Bytes have moved: a failure from here on is the first in a row.
     pub const fn progressed(&mut self) {
         self.backoff.reset();
@@ -40,7 +48,7 @@ impl Patience {
 
     /// The connection was lost, or could not be made.
     pub fn lost(&mut self, random: u64) -> Next {
-        if self.backoff.failures() >= FAILURES_IN_A_ROW_MAX {
+        if !self.endless && self.backoff.failures() >= FAILURES_IN_A_ROW_MAX {
             return Next::GiveUp;
         }
         Next::Retry(self.backoff.failed(random))
@@ -92,6 +100,16 @@ mod tests {
             patience.progressed();
         }
         assert_eq!(patience.refused(&superseded, 1), Next::GiveUp);
+    }
+
+    #[test]
+    fn has_no_end_in_the_background() {
+        let mut patience = Patience::endless();
+        for _ in 0..10 * FAILURES_IN_A_ROW_MAX {
+            assert_ne!(patience.lost(1), Next::GiveUp);
+        }
+        let refusal = Refusal::new(Code::Quota, "x");
+        assert_eq!(patience.refused(&refusal, 1), Next::GiveUp);
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! One upload through crashes of either side: a real `Upload` machine, a server whose bytes are
 //! received before they are durable, and a pipe between them.
 
-use std::{collections::VecDeque, ops::Range};
+use std::{collections::VecDeque, ops::Range, time::Duration};
 
-use skein_core::{limit::UPLOAD_AHEAD_BYTES_MAX, port::resource::Offsets, transfer::Upload};
+use skein_core::{
+    limit::UPLOAD_AHEAD_BYTES_MAX, port::resource::Offsets, time::Timestamp, transfer::Upload,
+};
 
 use crate::random::Random;
 
-const PIECE: u64 = 256 * 1024;
+/// What the transport says its round trip is.
+const TRIP: Duration = Duration::from_millis(50);
 
 /// A stream, while it lasts.
 #[derive(Default)]
@@ -26,7 +29,8 @@ pub(crate) fn run(seed: u64, verbose: bool) -> Result<(), String> {
     // The furthest byte ever sent, and ever received: what is sent again after an interruption lies
     // before the one, and was lost by the server if it lies before the other.
     let (mut furthest, mut received) = (0, 0);
-    for _ in 0..100_000 {
+    for step in 0..100_000 {
+        let now = Timestamp(step * 5);
         let Some(stream) = pipe.as_mut() else {
             let from = upload.handle_ready(server).map_err(|error| error.to_string())?;
             let again = u64::saturating_sub(furthest, from.max(received));
@@ -44,7 +48,7 @@ pub(crate) fn run(seed: u64, verbose: bool) -> Result<(), String> {
         }
         match random.within(0..100) {
             0..40 => {
-                if let Some(range) = upload.poll_send(random.within(1..PIECE)) {
+                if let Some(range) = upload.poll_send(now) {
                     furthest = furthest.max(range.end);
                     stream.up.push_back(range);
                 }
@@ -65,7 +69,8 @@ pub(crate) fn run(seed: u64, verbose: bool) -> Result<(), String> {
             }
             82..97 => {
                 if let Some(offsets) = stream.down.pop_front() {
-                    upload.handle_progress(offsets).map_err(|error| error.to_string())?;
+                    let reported = upload.handle_progress(offsets, TRIP, now);
+                    reported.map_err(|error| error.to_string())?;
                 }
             }
             // The network is cut: the server keeps what it has received.

@@ -12,6 +12,7 @@ use crate::{
     entry::hex,
     failure::Failure,
     progress::Bar,
+    transfer,
 };
 
 /// Fetch the file that a message shows.
@@ -31,6 +32,9 @@ pub(crate) struct Get {
     /// Fetch the small version of a picture.
     #[arg(long)]
     thumbnail: bool,
+    /// Queue it and return; it is fetched while `watch` or `transfers run` runs.
+    #[arg(long)]
+    background: bool,
     /// Replace a file that is there already.
     #[arg(long)]
     force: bool,
@@ -60,6 +64,11 @@ impl Get {
             Some(path) => path,
             None => name,
         };
+        if self.background {
+            let id = client.queue_download(attachment, variant, &path, self.force).await?;
+            let (sentence, object) = transfer::queued(id);
+            return context.output.line(&sentence, &object);
+        }
         let bar = Bar::new("fetching");
         let watched = bar.clone();
         let watcher = move |now| watched.update(now);

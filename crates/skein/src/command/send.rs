@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use skein_client::{Client, Code, ConversationId, Delivery, EntryId, Error, Seq, Status, Username};
 
-use crate::{cli, context::Context, failure::Failure, progress::Bar};
+use crate::{cli, context::Context, failure::Failure, progress::Bar, transfer};
 
 /// Write to someone, or send them a file.
 ///
@@ -27,6 +27,9 @@ pub(crate) struct Send {
     /// A file to send; shown as a picture if it is one.
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
+    /// Queue the file and return; it is sent while `watch` or `transfers run` runs.
+    #[arg(long, requires = "file")]
+    background: bool,
     /// Seconds to wait for the server to have the message.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     timeout: u64,
@@ -39,6 +42,12 @@ impl Send {
             Some(_) => None,
         };
         let (client, conversation, _) = context.conversation(&self.who).await?;
+        if let (Some(path), true) = (&self.file, self.background) {
+            let id = client.queue_file(conversation, path).await?;
+            let (sentence, mut object) = transfer::queued(id);
+            object["conversation"] = conversation.0.into();
+            return context.output.line(&sentence, &object);
+        }
         let patience = Duration::from_secs(self.timeout);
         let (id, seq, mut object) = match (text, self.file) {
             (Some(text), _) => {
@@ -70,7 +79,13 @@ async fn send_file(
         let delivery = sent?;
         let id = delivery.id();
         match acknowledged(client, delivery, patience).await {
-            Ok(seq) => return Ok((id, seq, json!({ "resumed_from": bar.began_at() }))),
+            Ok(seq) => {
+                return Ok((
+                    id,
+                    seq,
+                    json!({ "resumed_from": bar.began_at(), "resent": bar.resent() }),
+                ));
+            }
             // The message has waited here for so long that the server has thrown the file away.
             Err(Failure::Error(Error::Refused(refusal)))
                 if refusal.code == Code::NotFound && may_repeat =>

@@ -4,11 +4,12 @@ use clap::Args;
 use serde_json::json;
 use skein_client::{Error, Event, LogId, Status};
 
-use crate::{context::Context, entry::Names, failure::Failure, rejected};
+use crate::{context::Context, entry::Names, failure::Failure, rejected, transfer};
 
 /// Show what happens, as it happens, until Ctrl-C.
 ///
-/// Begins with what has happened since this home was last connected.
+/// Begins with what has happened since this home was last connected. Carries out the queue of
+/// transfers meanwhile.
 #[derive(Debug, Args)]
 pub(crate) struct Watch {}
 
@@ -19,11 +20,22 @@ impl Watch {
         let client = context.connect().await?;
         let names = Names::new(client).await?;
         rejected::show(context).await?;
+        let transfers = client.run_transfers();
+        tokio::pin!(transfers);
         let interrupted = tokio::signal::ctrl_c();
         tokio::pin!(interrupted);
+        let mut carries_out = true;
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
+                ended = &mut transfers, if carries_out => {
+                    // That the session has ended, the events say.
+                    carries_out = false;
+                    if let Err(error @ Error::Home(_)) = ended {
+                        return Err(error.into());
+                    }
+                    continue;
+                }
                 pressed = &mut interrupted => return pressed.map_err(Failure::Output),
             };
             match event {
@@ -69,6 +81,11 @@ async fn show(context: &Context, names: &Names<'_>, event: Event) -> Result<(), 
             }),
         ),
         Event::Rejected { .. } => rejected::show(context).await,
+        Event::Transfer(one) => {
+            let mut object = transfer::object(&one);
+            object["event"] = "transfer".into();
+            output.line(&transfer::sentence(&one), &object)
+        }
         Event::Missed(count) => {
             let object = json!({ "event": "missed", "count": count });
             output.line("too much at once: some events are left out, but no messages", &object)?;
