@@ -88,7 +88,11 @@ pub(crate) async fn listen(
             Event::Status(Status::Broken { reason }) => {
                 ledger.wrong(format!("client {number} broke: {reason}"));
             }
-            Event::Status(_) | Event::Sent { .. } | Event::Presence { .. } | Event::Missed(_) => {}
+            Event::Status(_)
+            | Event::Sent { .. }
+            | Event::Presence { .. }
+            | Event::Transfer(_)
+            | Event::Missed(_) => {}
         }
     }
 }
