@@ -68,6 +68,8 @@ pub struct Config {
     /// Changes of address that a connection may make at once.
     #[serde(deserialize_with = "positive")]
     pub migrations_burst: u32,
+    /// Whether to take sessions over WebSocket, too, on TCP: for clients whose network drops UDP.
+    pub websocket: bool,
     /// After this long without a packet a client is taken for dead, and cleaned up after.
     #[serde(deserialize_with = "positive")]
     pub idle_timeout_seconds: u64,
@@ -144,6 +146,7 @@ impl Default for Config {
             handshake_timeout_seconds: 10,
             migrations_per_second: 1,
             migrations_burst: 30,
+            websocket: true,
             idle_timeout_seconds: 60,
             hello_timeout_seconds: 10,
             stall_timeout_seconds: 60,
@@ -175,6 +178,7 @@ impl Config {
             secret,
             node: self.name.clone(),
             routing: self.routing.map(Into::into),
+            websocket: self.websocket,
         }
     }
 

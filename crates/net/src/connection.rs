@@ -14,11 +14,13 @@ use thiserror::Error;
 
 use crate::{
     admission::Place,
-    metric::Open,
+    dial::race::Outlook,
+    metric::{self, Open},
     priority::Priority,
     quic,
     stream::{Incoming, Outgoing, Receiver, Sender},
     transport,
+    websocket::line::Line,
 };
 
 /// A connection to a peer. Clones are the same connection, which outlives none of them: when the
@@ -28,6 +30,8 @@ pub struct Connection {
     transport: Transport,
     /// Where it was accepted.
     guest: Option<Arc<Guest>>,
+    /// Looks out for a better way, where it was dialed and there may be one.
+    outlook: Option<Arc<Outlook>>,
 }
 
 /// What an accepted connection holds until its last clone is dropped.
@@ -45,6 +49,7 @@ pub(crate) struct Guest {
 #[derive(Debug, Clone)]
 pub(crate) enum Transport {
     Quic(quinn::Connection),
+    WebSocket(Line),
 }
 
 /// How a connection ended.
@@ -65,11 +70,15 @@ const REASON_BYTES_MAX: usize = 512;
 
 impl Connection {
     pub(crate) const fn dialed(transport: Transport) -> Self {
-        Self { transport, guest: None }
+        Self { transport, guest: None, outlook: None }
     }
 
     pub(crate) fn accepted(transport: Transport, guest: Guest) -> Self {
-        Self { transport, guest: Some(Arc::new(guest)) }
+        Self { transport, guest: Some(Arc::new(guest)), outlook: None }
+    }
+
+    pub(crate) fn with(self, outlook: Outlook) -> Self {
+        Self { outlook: Some(Arc::new(outlook)), ..self }
     }
 
     /// Opens a stream. Waits while the peer allows no more streams.
@@ -81,6 +90,10 @@ impl Connection {
         let (sender, receiver) = match &self.transport {
             Transport::Quic(quic) => {
                 let (send, receive) = quic.open_bi().await.map_err(quic::closed)?;
+                halves(send.into(), receive.into(), SERVER_FRAME_BYTES_MAX)
+            }
+            Transport::WebSocket(line) => {
+                let (send, receive) = line.open().await?;
                 halves(send.into(), receive.into(), SERVER_FRAME_BYTES_MAX)
             }
         };
@@ -98,6 +111,10 @@ impl Connection {
                 let (send, receive) = quic.accept_bi().await.map_err(quic::closed)?;
                 Ok(halves(send.into(), receive.into(), FRAME_BYTES_MAX))
             }
+            Transport::WebSocket(line) => {
+                let (send, receive) = line.accept().await?;
+                Ok(halves(send.into(), receive.into(), FRAME_BYTES_MAX))
+            }
         }
     }
 
@@ -109,6 +126,7 @@ impl Connection {
         }
         match &self.transport {
             Transport::Quic(quic) => transport::raise(quic),
+            Transport::WebSocket(line) => line.raise(),
         }
     }
 
@@ -121,6 +139,7 @@ impl Connection {
         let reason = &message.as_bytes()[..end];
         match &self.transport {
             Transport::Quic(quic) => quic.close((code as u32).into(), reason),
+            Transport::WebSocket(line) => line.close(u64::from(code as u32), reason),
         }
     }
 
@@ -128,15 +147,26 @@ impl Connection {
     pub async fn closed(&self) -> Closed {
         match &self.transport {
             Transport::Quic(quic) => quic::closed(quic.closed().await),
+            Transport::WebSocket(line) => line.closed().await,
         }
     }
 
-    /// Datagrams that have come from the peer: grows with each sign of life, acknowledgements and
-    /// answers to keep-alives among them.
+    /// Resolves when there is a better way to the peer than the one that the connection goes; a
+    /// connection that is dialed then would go it. Most are on the best way already: then never.
+    pub async fn outdone(&self) {
+        match &self.outlook {
+            Some(outlook) => outlook.found().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Datagrams that have come from the peer, or messages of a WebSocket: grows with each sign of
+    /// life, acknowledgements and answers to keep-alives among them.
     #[must_use]
     pub fn datagrams_received(&self) -> u64 {
         match &self.transport {
             Transport::Quic(quic) => quic.stats().udp_rx.datagrams,
+            Transport::WebSocket(line) => line.heard(),
         }
     }
 
@@ -145,6 +175,7 @@ impl Connection {
     pub fn round_trip(&self) -> Duration {
         match &self.transport {
             Transport::Quic(quic) => quic.rtt(),
+            Transport::WebSocket(line) => line.round_trip(),
         }
     }
 
@@ -153,13 +184,21 @@ impl Connection {
     pub fn peer(&self) -> SocketAddr {
         match &self.transport {
             Transport::Quic(quic) => quic.remote_address(),
+            Transport::WebSocket(line) => line.peer(),
         }
     }
 }
 
 impl Guest {
     pub(crate) fn new(place: Place, watched: Option<Arc<quinn::Connection>>) -> Self {
-        Self { _open: Open::new(), place: Mutex::new(Some(place)), _watched: watched }
+        let transport = if watched.is_some() { metric::QUIC } else { metric::WEBSOCKET };
+        Self { _open: Open::new(transport), place: Mutex::new(Some(place)), _watched: watched }
+    }
+}
+
+impl From<Line> for Transport {
+    fn from(line: Line) -> Self {
+        Self::WebSocket(line)
     }
 }
 

@@ -1,11 +1,18 @@
 //! The connecting side.
 
-use std::{io, time::Duration};
+pub(crate) mod memory;
+pub(crate) mod race;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use skein_core::port::directory::{ChatNode, Trust};
 use thiserror::Error;
 
-use crate::{Connection, quic::dial::QuicDialer};
+use self::{
+    memory::{Memory, Network},
+    race::{in_turn, race},
+};
+use crate::{Connection, quic::dial::QuicDialer, websocket::dial::WebSocketDialer};
 
 /// Addresses of one name that are tried before giving up.
 const ADDRESSES_MAX: usize = 4;
@@ -21,6 +28,20 @@ pub struct DialConfig {
     pub keep_alive: Duration,
     /// How long a handshake may take, for each address.
     pub handshake_timeout: Duration,
+    /// What connections may go over.
+    pub transports: Transports,
+}
+
+/// What connections may go over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Transports {
+    /// QUIC, and WebSocket where UDP is blocked.
+    #[default]
+    Both,
+    /// QUIC only.
+    Quic,
+    /// WebSocket only, to try and to measure it.
+    WebSocket,
 }
 
 impl Default for DialConfig {
@@ -29,6 +50,7 @@ impl Default for DialConfig {
             idle_timeout: Duration::from_secs(60),
             keep_alive: Duration::from_secs(15),
             handshake_timeout: Duration::from_secs(10),
+            transports: Transports::Both,
         }
     }
 }
@@ -60,16 +82,21 @@ pub enum DialError {
         address: String,
         /// What happened.
         reason: String,
+        /// Whether something answered, if only to refuse.
+        answered: bool,
     },
     /// This side's TLS cannot be set up.
     #[error("cannot set up TLS: {0}")]
     Tls(String),
 }
 
-/// Makes connections. One UDP socket an address family serves them all.
+/// Makes connections. One UDP socket an address family serves them all; a WebSocket has its own.
 #[derive(Debug)]
 pub struct Dialer {
-    quic: QuicDialer,
+    quic: Arc<QuicDialer>,
+    websocket: WebSocketDialer,
+    memory: Arc<Memory>,
+    transports: Transports,
 }
 
 impl Dialer {
@@ -78,39 +105,67 @@ impl Dialer {
     /// # Errors
     /// [`DialError::Socket`].
     pub fn new(config: DialConfig) -> Result<Self, DialError> {
-        Ok(Self { quic: QuicDialer::new(config)? })
+        Ok(Self {
+            quic: Arc::new(QuicDialer::new(config)?),
+            websocket: WebSocketDialer::new(config),
+            memory: Arc::default(),
+            transports: config.transports,
+        })
     }
 
-    /// Connects to a chat node.
+    /// Connects to a chat node: over QUIC, or where that does not answer soon, over WebSocket.
     ///
     /// # Errors
     /// [`DialError`], of the last address tried.
     pub async fn dial(&self, node: &ChatNode) -> Result<Connection, DialError> {
         let resolved = tokio::net::lookup_host(&node.address).await;
-        let addresses = resolved
-            .map_err(|source| DialError::Resolve { address: node.address.clone(), source })?;
-        let mut failed = None;
-        for address in addresses.take(ADDRESSES_MAX) {
-            match self.quic.dial(node, address).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => failed = Some(error),
+        let addresses: Vec<_> = resolved
+            .map_err(|source| DialError::Resolve { address: node.address.clone(), source })?
+            .take(ADDRESSES_MAX)
+            .collect();
+        let Some(first) = addresses.first() else {
+            return Err(unreachable_node(node, "it has no address"));
+        };
+        let websocket = in_turn(
+            addresses.clone().into_iter().map(|address| self.websocket.dial(node, address)),
+        );
+        match self.transports {
+            Transports::Quic => attempts(Arc::clone(&self.quic), node.clone(), addresses).await,
+            Transports::WebSocket => websocket.await,
+            Transports::Both => {
+                let network = Network::towards(*first);
+                let (quic, node, addresses) =
+                    (Arc::clone(&self.quic), node.clone(), addresses.clone());
+                let quic = move || attempts(Arc::clone(&quic), node.clone(), addresses.clone());
+                Box::pin(race(quic, websocket, network, &self.memory)).await
             }
         }
-        Err(failed.unwrap_or_else(|| unreachable_node(node, "it has no address")))
     }
 
-    /// Moves the live connections to new sockets, as after a change of network. They go on.
+    /// Moves the live connections to new sockets, as after a change of network. They go on; those
+    /// that cannot move, because they are WebSockets of a network that is gone, end at once.
     ///
     /// # Errors
     /// [`DialError::Socket`]; then they stay where they were.
     pub fn rebind(&self) -> Result<(), DialError> {
+        self.websocket.rebind();
         self.quic.rebind()
     }
 
     /// Resolves when every peer knows of the connections that were closed.
     pub async fn idle(&self) {
         self.quic.idle().await;
+        self.websocket.idle().await;
     }
+}
+
+/// Tries QUIC at each address.
+async fn attempts(
+    quic: Arc<QuicDialer>,
+    node: ChatNode,
+    addresses: Vec<SocketAddr>,
+) -> Result<Connection, DialError> {
+    in_turn(addresses.into_iter().map(|address| quic.dial(&node, address))).await
 }
 
 pub(crate) fn server_name(node: &ChatNode) -> &str {
@@ -122,5 +177,5 @@ pub(crate) fn server_name(node: &ChatNode) -> &str {
 }
 
 pub(crate) fn unreachable_node(node: &ChatNode, reason: &str) -> DialError {
-    DialError::Unreachable { address: node.address.clone(), reason: reason.into() }
+    DialError::Unreachable { address: node.address.clone(), reason: reason.into(), answered: false }
 }

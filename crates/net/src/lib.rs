@@ -2,7 +2,8 @@
 //!
 //! [`Listener`](listen::Listener) and [`Dialer`](dial::Dialer) make [`Connection`]s; a connection
 //! opens and accepts streams; a stream carries frames, then raw bytes ([`stream`]). One UDP port
-//! serves every protocol, told apart by ALPN.
+//! serves every protocol, told apart by ALPN; the TCP port of the same number serves WebSocket for
+//! clients whose network drops UDP ([`qmux`]).
 //!
 //! **Architecture Invariant**: this is the only crate of the server and of the SDK that names
 //! quinn. What its callers see is the same over QUIC, WebTransport and the TCP fallback.
@@ -18,6 +19,7 @@ pub mod metric;
 pub mod migration;
 mod pace;
 pub mod priority;
+pub mod qmux;
 mod quic;
 pub mod quic_lb;
 mod reset;
@@ -26,5 +28,6 @@ pub mod stream;
 mod tls;
 mod token;
 mod transport;
+mod websocket;
 
 pub use connection::Connection;

@@ -8,6 +8,7 @@ use std::{
 
 use skein_wire::close::CloseCode;
 use thiserror::Error;
+use tokio::net::TcpListener;
 
 use crate::{
     Connection,
@@ -19,9 +20,13 @@ use crate::{
     quic::listen::{QuicArriving, QuicListener},
     quic_lb::FormatError,
     secret::Secret,
+    websocket::listen::{self, WebSocketArriving, WebSocketListener},
 };
 
 pub use crate::transport::SOCKET_BUFFER_BYTES;
+
+/// How often a number that is free for UDP is tried for TCP.
+const NUMBERS_MAX: usize = 16;
 
 /// What an operator may change about a listener.
 #[derive(Debug, Clone)]
@@ -41,6 +46,8 @@ pub struct ListenConfig {
     pub node: String,
     /// What connection ids tell a load balancer; nothing if unset.
     pub routing: Option<Routing>,
+    /// Whether to take WebSockets, too, on the TCP port of the same number.
+    pub websocket: bool,
 }
 
 impl Default for ListenConfig {
@@ -53,6 +60,7 @@ impl Default for ListenConfig {
             secret: Secret::passing(),
             node: String::new(),
             routing: None,
+            websocket: true,
         }
     }
 }
@@ -63,6 +71,14 @@ pub enum BindError {
     /// The address cannot be used.
     #[error("cannot listen on UDP {address}: {source}")]
     Address {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The address cannot be used for WebSockets.
+    #[error("cannot listen on TCP {address}: {source}")]
+    Tcp {
         /// The address.
         address: SocketAddr,
         /// Why not.
@@ -83,10 +99,11 @@ pub enum BindError {
 #[derive(Debug, Clone)]
 pub struct Listener {
     quic: QuicListener,
+    websocket: Option<WebSocketListener>,
 }
 
 impl Listener {
-    /// Listens on `address`; port 0 picks one.
+    /// Listens on `address`, UDP and TCP; port 0 picks one that is free in both.
     ///
     /// # Errors
     /// [`BindError`].
@@ -95,10 +112,13 @@ impl Listener {
         identity: &Identity,
         config: ListenConfig,
     ) -> Result<Self, BindError> {
-        let failed = |source| BindError::Address { address, source };
         let admission = Admission::new(config.admission);
-        let udp = UdpSocket::bind(address).map_err(failed)?;
-        Ok(Self { quic: QuicListener::new(address, udp, identity, config, admission)? })
+        let (udp, tcp) = sockets(address, config.websocket)?;
+        let websocket =
+            tcp.map(|tcp| WebSocketListener::new(tcp, identity, &config, admission.clone()));
+        let websocket = websocket.transpose()?;
+        let quic = QuicListener::new(address, udp, identity, config, admission)?;
+        Ok(Self { quic, websocket })
     }
 
     /// Where it listens.
@@ -114,24 +134,41 @@ impl Listener {
     /// # Errors
     /// [`BindError`]; then the former one stays.
     pub fn replace_identity(&self, identity: &Identity) -> Result<(), BindError> {
+        if let Some(websocket) = &self.websocket {
+            websocket.replace_identity(identity)?;
+        }
         self.quic.replace_identity(identity)
     }
 
     /// The next client that wants to connect; `None` once the listener is closed. A client that
     /// has to prove its address, or is one too many, has been answered already.
     pub async fn accept(&self) -> Option<Arriving> {
-        let quic = self.quic.accept().await?;
-        Some(Arriving(Transport::Quic(quic)))
+        let websocket = async {
+            match &self.websocket {
+                Some(websocket) => websocket.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            quic = self.quic.accept() => Some(Arriving(Transport::Quic(quic?.into()))),
+            websocket = websocket => Some(Arriving(Transport::WebSocket(websocket))),
+        }
     }
 
     /// Closes every connection and takes no more.
     pub fn close(&self, code: CloseCode, message: &str) {
         self.quic.close(code, message);
+        if let Some(websocket) = &self.websocket {
+            websocket.close(u64::from(code as u32), message.as_bytes());
+        }
     }
 
     /// Resolves when every peer has been told that its connection is closed, or cannot be.
     pub async fn idle(&self) {
         self.quic.idle().await;
+        if let Some(websocket) = &self.websocket {
+            websocket.idle().await;
+        }
     }
 }
 
@@ -142,7 +179,8 @@ pub struct Arriving(Transport);
 /// What it comes over.
 #[derive(Debug)]
 enum Transport {
-    Quic(QuicArriving),
+    Quic(Box<QuicArriving>),
+    WebSocket(WebSocketArriving),
 }
 
 impl Arriving {
@@ -153,6 +191,29 @@ impl Arriving {
     pub async fn establish(self) -> Result<Connection, Closed> {
         match self.0 {
             Transport::Quic(quic) => quic.establish().await,
+            Transport::WebSocket(websocket) => websocket.establish().await,
+        }
+    }
+}
+
+/// A socket for UDP and perhaps one for TCP, with the same number.
+fn sockets(
+    address: SocketAddr,
+    websocket: bool,
+) -> Result<(UdpSocket, Option<TcpListener>), BindError> {
+    let failed = |source| BindError::Address { address, source };
+    let mut tries = if address.port() == 0 { NUMBERS_MAX } else { 1 };
+    loop {
+        let udp = UdpSocket::bind(address).map_err(failed)?;
+        if !websocket {
+            return Ok((udp, None));
+        }
+        let address = udp.local_addr().map_err(failed)?;
+        tries -= 1;
+        match listen::bind(address) {
+            Ok(tcp) => return Ok((udp, Some(tcp))),
+            Err(source) if tries == 0 => return Err(BindError::Tcp { address, source }),
+            Err(_) => {}
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
-/// Handshakes of clients, by `outcome`: `done`, `failed`, `timed_out`, `refused` or `challenged`.
+/// Handshakes of clients, by `transport`, which is `quic` or `websocket`, and by `outcome`: `done`,
+/// `failed`, `timed_out`, `refused` or `challenged`.
 pub const HANDSHAKES: &str = "skein_net_handshakes_total";
-/// Connections that were accepted and are open.
+/// Connections that were accepted and are open, by `transport`.
 pub const CONNECTIONS: &str = "skein_net_connections";
 /// Bytes in streams, without QUIC around them, by `direction`: `up` (from clients, at a server) or
 /// `down`.
@@ -13,16 +14,23 @@ pub const STREAM_BYTES: &str = "skein_net_stream_bytes_total";
 /// was closed because it moved too often.
 pub const MIGRATIONS: &str = "skein_net_migrations_total";
 
+pub(crate) const QUIC: &str = "quic";
+pub(crate) const WEBSOCKET: &str = "websocket";
+
 /// Tells the recorder units and meanings. Call it once a recorder is installed.
 pub fn describe() {
-    describe_counter!(HANDSHAKES, Unit::Count, "Handshakes of clients, by outcome");
-    describe_gauge!(CONNECTIONS, Unit::Count, "Connections that were accepted and are open");
+    describe_counter!(HANDSHAKES, Unit::Count, "Handshakes of clients, by transport and outcome");
+    describe_gauge!(
+        CONNECTIONS,
+        Unit::Count,
+        "Connections that were accepted and are open, by transport"
+    );
     describe_counter!(STREAM_BYTES, Unit::Bytes, "Bytes in streams, by direction");
     describe_counter!(MIGRATIONS, Unit::Count, "Moves of clients to other addresses, by outcome");
 }
 
-pub(crate) fn handshake(outcome: &'static str) {
-    counter!(HANDSHAKES, "outcome" => outcome).increment(1);
+pub(crate) fn handshake(transport: &'static str, outcome: &'static str) {
+    counter!(HANDSHAKES, "transport" => transport, "outcome" => outcome).increment(1);
 }
 
 pub(crate) fn migrations(outcome: &'static str, count: u32) {
@@ -39,17 +47,17 @@ pub(crate) fn sent(bytes: usize) {
 
 /// Counts a connection until its last clone is dropped.
 #[derive(Debug)]
-pub(crate) struct Open;
+pub(crate) struct Open(&'static str);
 
 impl Open {
-    pub(crate) fn new() -> Self {
-        gauge!(CONNECTIONS).increment(1.0);
-        Self
+    pub(crate) fn new(transport: &'static str) -> Self {
+        gauge!(CONNECTIONS, "transport" => transport).increment(1.0);
+        Self(transport)
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        gauge!(CONNECTIONS).decrement(1.0);
+        gauge!(CONNECTIONS, "transport" => self.0).decrement(1.0);
     }
 }

@@ -6,7 +6,13 @@ use skein_core::refusal::{Code, Refusal};
 use skein_wire::frame::{self, Decoder, FrameError};
 use thiserror::Error;
 
-use crate::{connection::Closed, metric, priority::Priority, quic};
+use crate::{
+    connection::Closed,
+    metric,
+    priority::Priority,
+    quic,
+    websocket::line::{LineReceiver, LineSender},
+};
 
 /// Bytes taken from the transport at a time while a frame is incomplete.
 const READ_BYTES: usize = 64 * 1024;
@@ -29,12 +35,14 @@ pub enum StreamError {
 #[derive(Debug)]
 pub(crate) enum Outgoing {
     Quic(quinn::SendStream),
+    WebSocket(LineSender),
 }
 
 /// What brings bytes.
 #[derive(Debug)]
 pub(crate) enum Incoming {
     Quic(quinn::RecvStream),
+    WebSocket(LineReceiver),
 }
 
 /// The sending half. Dropping it without [`finish`](Self::finish) resets the stream.
@@ -61,6 +69,7 @@ impl Sender {
         match &self.stream {
             // Only a stream that has ended refuses, and then it does not matter.
             Outgoing::Quic(quic) => drop(quic.set_priority(priority as i32)),
+            Outgoing::WebSocket(line) => line.prioritise(priority as i32),
         }
     }
 
@@ -80,6 +89,7 @@ impl Sender {
         let length = bytes.len();
         match &mut self.stream {
             Outgoing::Quic(quic) => quic.write_chunk(bytes).await.map_err(quic::write_error)?,
+            Outgoing::WebSocket(line) => line.write(bytes).await?,
         }
         metric::sent(length);
         Ok(())
@@ -91,6 +101,7 @@ impl Sender {
         match &mut self.stream {
             // Only a stream that the peer has stopped refuses: it does not want the end either.
             Outgoing::Quic(quic) => drop(quic.finish()),
+            Outgoing::WebSocket(line) => line.finish(),
         }
     }
 
@@ -98,6 +109,7 @@ impl Sender {
     pub async fn delivered(&mut self) {
         match &mut self.stream {
             Outgoing::Quic(quic) => drop(quic.stopped().await),
+            Outgoing::WebSocket(line) => line.delivered().await,
         }
     }
 
@@ -107,6 +119,7 @@ impl Sender {
         match &mut self.stream {
             // Only a stream that has ended refuses.
             Outgoing::Quic(quic) => drop(quic.reset((code as u32).into())),
+            Outgoing::WebSocket(line) => line.reset(u64::from(code as u32)),
         }
     }
 }
@@ -166,6 +179,7 @@ impl Receiver {
         match &mut self.stream {
             // Only a stream that has ended refuses.
             Incoming::Quic(quic) => drop(quic.stop((code as u32).into())),
+            Incoming::WebSocket(line) => line.stop(u64::from(code as u32)),
         }
     }
 
@@ -175,6 +189,7 @@ impl Receiver {
                 let chunk = quic.read_chunk(max, true).await.map_err(quic::read_error)?;
                 chunk.map(|chunk| chunk.bytes)
             }
+            Incoming::WebSocket(line) => line.read(max).await?,
         };
         metric::received(bytes.as_ref().map_or(0, Bytes::len));
         Ok(bytes)
@@ -202,5 +217,17 @@ impl From<quinn::SendStream> for Outgoing {
 impl From<quinn::RecvStream> for Incoming {
     fn from(quic: quinn::RecvStream) -> Self {
         Self::Quic(quic)
+    }
+}
+
+impl From<LineSender> for Outgoing {
+    fn from(line: LineSender) -> Self {
+        Self::WebSocket(line)
+    }
+}
+
+impl From<LineReceiver> for Incoming {
+    fn from(line: LineReceiver) -> Self {
+        Self::WebSocket(line)
     }
 }

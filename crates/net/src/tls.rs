@@ -16,6 +16,8 @@ use crate::identity::{Identity, fingerprint};
 
 /// The ALPN of raw QUIC (RFC 7301). A new major version of the wire gets a new one.
 pub(crate) const ALPN_SKEIN: &[u8] = b"skein/1";
+/// The ALPN of HTTP/1.1, which a WebSocket begins with.
+pub(crate) const ALPN_HTTP: &[u8] = b"http/1.1";
 
 /// The crypto provider of everything that Skein encrypts.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
@@ -23,17 +25,17 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 }
 
 /// What a listener shows and accepts.
-pub(crate) fn server(identity: &Identity) -> Result<ServerConfig, Error> {
+pub(crate) fn server(identity: &Identity, alpn: &[u8]) -> Result<ServerConfig, Error> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
         .with_no_client_auth()
         .with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
-    config.alpn_protocols = vec![ALPN_SKEIN.to_vec()];
+    config.alpn_protocols = vec![alpn.to_vec()];
     Ok(config)
 }
 
 /// What a dialer accepts.
-pub(crate) fn client(trust: &Trust) -> Result<ClientConfig, Error> {
+pub(crate) fn client(trust: &Trust, alpn: &[u8]) -> Result<ClientConfig, Error> {
     let provider = provider();
     let verifier: Arc<dyn ServerCertVerifier> = match trust {
         Trust::Authority { .. } => Arc::new(Verifier::new(Arc::clone(&provider))?),
@@ -47,7 +49,7 @@ pub(crate) fn client(trust: &Trust) -> Result<ClientConfig, Error> {
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    config.alpn_protocols = vec![ALPN_SKEIN.to_vec()];
+    config.alpn_protocols = vec![alpn.to_vec()];
     Ok(config)
 }
 

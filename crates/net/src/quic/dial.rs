@@ -85,13 +85,18 @@ impl QuicDialer {
             Ok(Err(error)) if is_distrust(&error) => {
                 Err(DialError::Untrusted { address: node.address.clone() })
             }
-            Ok(Err(error)) => Err(unreachable_node(node, &closed(error).message)),
+            Ok(Err(error)) => Err(DialError::Unreachable {
+                address: node.address.clone(),
+                answered: !matches!(error, quinn::ConnectionError::TimedOut),
+                reason: closed(error).message,
+            }),
             Err(_) => Err(unreachable_node(node, "it does not answer")),
         }
     }
 
     fn client_config(&self, trust: &Trust) -> Result<ClientConfig, DialError> {
-        let tls = tls::client(trust).map_err(|error| DialError::Tls(error.to_string()))?;
+        let tls = tls::client(trust, tls::ALPN_SKEIN)
+            .map_err(|error| DialError::Tls(error.to_string()))?;
         let quic =
             QuicClientConfig::try_from(tls).map_err(|error| DialError::Tls(error.to_string()))?;
         let mut config = ClientConfig::new(Arc::new(quic));

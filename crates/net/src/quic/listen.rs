@@ -83,11 +83,11 @@ impl QuicListener {
                 // challenge that cannot be sent is a lost packet: the client will try again.
                 Verdict::Challenged if incoming.may_retry() => {
                     incoming.retry().ok();
-                    metric::handshake("challenged");
+                    metric::handshake(metric::QUIC, "challenged");
                 }
                 Verdict::Challenged | Verdict::Refused => {
                     incoming.refuse();
-                    metric::handshake("refused");
+                    metric::handshake(metric::QUIC, "refused");
                 }
             }
         }
@@ -122,10 +122,10 @@ impl QuicArriving {
         };
         // What is given up here is closed by being dropped.
         let Ok(connection) = tokio::time::timeout(self.timeout, handshake).await else {
-            metric::handshake("timed_out");
+            metric::handshake(metric::QUIC, "timed_out");
             return Err(closed(quinn::ConnectionError::TimedOut));
         };
-        metric::handshake(if connection.is_ok() { "done" } else { "failed" });
+        metric::handshake(metric::QUIC, if connection.is_ok() { "done" } else { "failed" });
         let connection = connection.map_err(closed)?;
         let guest = Guest::new(self.place, Some(self.watch.add(&connection)));
         let alpn = connection
@@ -159,8 +159,8 @@ fn server_config(
     config: &ListenConfig,
     tokens: &ValidationTokenConfig,
 ) -> Result<ServerConfig, BindError> {
-    let tls =
-        QuicServerConfig::try_from(tls::server(identity)?).map_err(|_| BindError::CipherSuite)?;
+    let tls = QuicServerConfig::try_from(tls::server(identity, tls::ALPN_SKEIN)?)
+        .map_err(|_| BindError::CipherSuite)?;
     let mut server = ServerConfig::new(Arc::new(tls), token::key(&config.secret));
     server
         .transport_config(transport::server(config.idle_timeout))

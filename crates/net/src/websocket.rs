@@ -1,0 +1,97 @@
+//! WebSocket over TLS over TCP, where UDP is blocked: the same streams, as QMux records in binary
+//! messages ([`qmux`](crate::qmux) decides, this module carries out).
+//!
+//! Little is handed to the kernel ahead of time ([`socket`]), so that what is urgent overtakes bulk
+//! also here; the rest waits in the multiplexer.
+
+pub(crate) mod dial;
+mod drive;
+pub(crate) mod line;
+pub(crate) mod listen;
+mod socket;
+
+use std::time::Duration;
+
+use skein_wire::close::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+
+use crate::{
+    connection::Closed,
+    qmux::{
+        RECORD_BYTES_MAX,
+        mux::{Config, End},
+    },
+};
+
+/// Where a WebSocket is asked for.
+const PATH: &str = "/skein/1";
+/// What is spoken over it (RFC 6455, section 1.9): the draft of QMux, then Skein's wire. A slash may
+/// not be part of it.
+const SUBPROTOCOL: &str = "qmux-02.skein-1";
+
+/// Streams that a client may open before it has logged in, as over QUIC.
+const STREAMS_BEFORE_LOGIN: u64 = 4;
+/// Streams that a client may have open after it has logged in.
+const STREAMS_AFTER_LOGIN: u64 = 16;
+/// Bytes that one stream may hold unread.
+const STREAM_RECEIVE_BYTES: u64 = 2 * 1024 * 1024;
+/// Bytes that a connection may hold unread before login.
+const RECEIVE_BYTES_BEFORE_LOGIN: u64 = 64 * 1024;
+/// Bytes that a connection may hold unread after login.
+const RECEIVE_BYTES_AFTER_LOGIN: u64 = 4 * 1024 * 1024;
+/// Bytes that one stream may hold unsent before login.
+const STREAM_SEND_BYTES_BEFORE_LOGIN: usize = 64 * 1024;
+/// Bytes that one stream may hold unsent after login: with all streams 2 MiB, as over QUIC.
+const STREAM_SEND_BYTES_AFTER_LOGIN: usize = 128 * 1024;
+
+fn server_config(idle_timeout: Duration) -> Config {
+    Config {
+        client: false,
+        streams: STREAMS_BEFORE_LOGIN,
+        receive_bytes: RECEIVE_BYTES_BEFORE_LOGIN,
+        stream_receive_bytes: STREAM_RECEIVE_BYTES,
+        stream_send_bytes: STREAM_SEND_BYTES_BEFORE_LOGIN,
+        idle_timeout,
+        keep_alive: None,
+    }
+}
+
+fn client_config(idle_timeout: Duration, keep_alive: Duration) -> Config {
+    Config {
+        client: true,
+        streams: 0,
+        receive_bytes: RECEIVE_BYTES_AFTER_LOGIN,
+        stream_receive_bytes: STREAM_RECEIVE_BYTES,
+        stream_send_bytes: STREAM_SEND_BYTES_AFTER_LOGIN,
+        idle_timeout,
+        keep_alive: Some(keep_alive),
+    }
+}
+
+/// Each message is a record, and each is written at once.
+fn websocket_config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(RECORD_BYTES_MAX)
+        .write_buffer_size(0)
+        .max_write_buffer_size(4 * RECORD_BYTES_MAX)
+        .max_message_size(Some(RECORD_BYTES_MAX))
+        .max_frame_size(Some(RECORD_BYTES_MAX))
+}
+
+/// The end of a connection in the words that all transports share.
+fn closed(end: &End) -> Closed {
+    let lost = |message: String| Closed { code: None, message, by_us: false };
+    match end {
+        End::Here => Closed { by_us: true, ..lost("this side closed the connection".into()) },
+        End::Closed(code, reason) => Closed {
+            code: CloseCode::from_number(*code),
+            message: String::from_utf8_lossy(reason).into_owned(),
+            by_us: false,
+        },
+        End::Refused(_, reason) => {
+            lost(format!("the peer gave up: {}", String::from_utf8_lossy(reason)))
+        }
+        End::Fault(violation) => lost(violation.to_string()),
+        End::Lost(message) => lost(message.clone()),
+    }
+}

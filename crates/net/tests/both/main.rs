@@ -1,0 +1,9 @@
+//! One session type over each transport, and the way from one to the other: both ends over loopback,
+//! with networks between them that drop what they should carry.
+
+mod fallback;
+mod handshake;
+mod interop;
+mod pair;
+mod pipe;
+mod streams;
