@@ -30,6 +30,7 @@ const CONFIG: &str = "\
     logins_per_network_per_5_minutes = 1000000\n\
     registrations_per_network_per_hour = 1000000\n\
     [chat]\n\
+    handshakes_per_address_per_second = 1000000\n\
     requests_per_second = 1000000\n\
     requests_burst = 1000000\n";
 
