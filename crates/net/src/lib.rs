@@ -9,6 +9,7 @@
 //! quinn. What its callers see is the same over QUIC, WebTransport and the TCP fallback.
 
 pub mod admission;
+pub mod congestion;
 pub mod connection;
 pub mod connection_id;
 pub mod dial;

@@ -5,6 +5,8 @@ use std::{net::UdpSocket, sync::Arc, time::Duration};
 
 use quinn::{IdleTimeout, TransportConfig, VarInt};
 
+use crate::congestion;
+
 /// Streams that a peer may open before it has logged in: the session stream and little else.
 const STREAMS_BEFORE_LOGIN: u32 = 4;
 /// Streams that a peer may have open after it has logged in. quinn allocates for each.
@@ -70,6 +72,7 @@ pub(crate) fn enlarge_buffers(socket: &UdpSocket) {
 fn both(mut config: TransportConfig, idle_timeout: Duration) -> TransportConfig {
     let idle_timeout = IdleTimeout::try_from(idle_timeout).unwrap_or(VarInt::MAX.into());
     config
+        .congestion_controller_factory(Arc::new(congestion::Factory))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(STREAM_RECEIVE_BYTES.into())
         .datagram_receive_buffer_size(Some(DATAGRAM_BYTES))

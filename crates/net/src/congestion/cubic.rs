@@ -1,0 +1,120 @@
+//! CUBIC's window (RFC 9438), of which only a loss while the queue is near its fullest takes away:
+//! the other losses are by chance.
+
+/// By how much a loss reduces the window (RFC 9438, section 4.6).
+const BETA: f64 = 0.7;
+/// How steep the curve is, in packets a cubic second (RFC 9438, section 5.1).
+const STEEPNESS: f64 = 0.4;
+/// Packets a round trip where the curve is slower than Reno (RFC 9438, section 4.3).
+const RENO_SLOPE: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
+/// How full the queue is, of the fullest it has been lately, when a loss is taken for an overflow.
+const FULL: f64 = 0.7;
+
+/// The curve that the window follows. Windows are in packets, times in seconds.
+#[derive(Debug, Clone)]
+pub(super) struct Curve {
+    /// The window at which the queue overflowed.
+    top: f64,
+    /// When the curve began.
+    began: f64,
+    /// Seconds from there to its level part, at the top.
+    climb: f64,
+    /// The window that Reno would have.
+    reno: f64,
+    /// The longest wait since the last overflow, and between that and the one before.
+    wait_max: f64,
+    wait_max_before: f64,
+}
+
+impl Curve {
+    /// Begins at the level part, with this window.
+    pub(super) const fn new(now: f64, window: f64) -> Self {
+        Self {
+            top: window,
+            began: now,
+            climb: 0.0,
+            reno: window,
+            wait_max: 0.0,
+            wait_max_before: 0.0,
+        }
+    }
+
+    /// Packets wait as long as this.
+    pub(super) const fn on_wait(&mut self, seconds: f64) {
+        self.wait_max = self.wait_max.max(seconds);
+    }
+
+    /// The window after another round trip.
+    pub(super) fn grow(&mut self, now: f64, rtt: f64, window: f64) -> f64 {
+        self.reno += if self.reno < self.top { RENO_SLOPE } else { 1.0 };
+        let curve = STEEPNESS * (now + rtt - self.began - self.climb).powi(3) + self.top;
+        // Never more than half as much again in one round trip (RFC 9438, section 4.4).
+        curve.max(self.reno).clamp(window, 1.5 * window)
+    }
+
+    /// Whether a loss is an overflow, when packets wait as long as this.
+    pub(super) fn is_overflow(&self, wait: f64) -> bool {
+        wait >= FULL * self.wait_max.max(self.wait_max_before)
+    }
+
+    /// The window after an overflow.
+    pub(super) fn back_off(&mut self, now: f64, window: f64) -> f64 {
+        // Who has less than the last time leaves room for who comes (RFC 9438, section 4.7).
+        self.top = if window < self.top { window * (1.0 + BETA) / 2.0 } else { window };
+        self.began = now;
+        self.climb = ((self.top - window * BETA).max(0.0) / STEEPNESS).cbrt();
+        self.reno = window * BETA;
+        self.wait_max_before = self.wait_max;
+        self.wait_max = 0.0;
+        window * BETA
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_an_overflow_the_curve_returns_to_where_it_was() {
+        let mut curve = Curve::new(0.0, 100.0);
+        let mut window = curve.back_off(0.0, 100.0);
+        assert_eq!(window, 70.0);
+        // At the top after 4.2 seconds, the cube root of 30 / 0.4, and near it before.
+        let mut at_top = None;
+        for round in 0..200 {
+            let now = 0.05 * f64::from(round);
+            let grown = curve.grow(now, 0.05, window);
+            assert!(grown >= window && grown <= 1.5 * window);
+            window = grown;
+            if window >= 99.9 && at_top.is_none() {
+                at_top = Some(now);
+            }
+        }
+        let at_top = at_top.unwrap();
+        assert!((2.5..4.2).contains(&at_top), "{at_top}");
+        assert!(window > 140.0, "{window}");
+    }
+
+    #[test]
+    fn who_has_less_than_before_makes_room() {
+        let mut curve = Curve::new(0.0, 100.0);
+        curve.back_off(0.0, 80.0);
+        assert!((curve.top - 68.0).abs() < 1e-9);
+        curve.back_off(1.0, 90.0);
+        assert_eq!(curve.top, 90.0);
+    }
+
+    #[test]
+    fn only_a_loss_at_a_full_queue_is_an_overflow() {
+        let mut curve = Curve::new(0.0, 100.0);
+        for (wait, seen, is_overflow) in
+            [(0.010, 0.040, false), (0.030, 0.040, true), (0.030, 0.080, false)]
+        {
+            curve.on_wait(seen);
+            assert_eq!(curve.is_overflow(wait), is_overflow, "{wait} of {seen}");
+        }
+        // What the queue was is remembered over one overflow.
+        curve.back_off(1.0, 100.0);
+        assert!(!curve.is_overflow(0.030));
+    }
+}
