@@ -64,7 +64,7 @@ fn accounts_are_looked_after_with_and_without_a_running_server() {
     assert_eq!(admin(&data, &["nodes"])[0]["node"], "chat-1");
 
     let mut watching = bob.start(&["watch"]);
-    watching.find(|event| event["status"] == "caught_up");
+    watching.find(|event| event["caught_up"] == true);
     let disabled = admin(&data, &["users", "disable", "bob"]);
     assert!(disabled[0]["disabled_ms"].is_u64() && disabled[0]["logins"] == 0, "{disabled:?}");
     watching.wait();

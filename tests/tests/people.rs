@@ -31,7 +31,7 @@ fn they_meet_talk_and_part() {
 
     // Bob is online and sees each step as it happens.
     let watch = bob.start(&["watch"]);
-    watch.find(|object| object["status"] == "caught_up");
+    watch.find(|object| object["caught_up"] == true);
     alice.json(&["add", "bob", "-m", "hello, it is me"]);
     let step = &entry(&watch, "contact")["contact"];
     assert_eq!((&step["step"], &step["name"]), (&json!("requested"), &json!("alice")));
@@ -115,7 +115,7 @@ fn a_kicked_client_says_why_and_stays_away() {
     let server = Server::with_config("[gate]\nsession_policy = \"exclusive\"\n");
     let first = Cli::registered(server.http(), "alice");
     let mut watch = first.start(&["watch"]);
-    watch.find(|object| object["status"] == "caught_up");
+    watch.find(|object| object["caught_up"] == true);
     let second = Cli::logged_in(server.http(), "alice");
     let (status, said) = watch.wait();
     assert_eq!(status.code(), Some(1));
@@ -124,7 +124,7 @@ fn a_kicked_client_says_why_and_stays_away() {
     let refused = first.run(&["whoami"]).failure(1);
     assert!(refused.stderr.contains("log in"), "{refused:?}");
     let mut watch = second.start(&["watch"]);
-    watch.find(|object| object["status"] == "caught_up");
+    watch.find(|object| object["caught_up"] == true);
     watch.kill();
 }
 
@@ -138,7 +138,7 @@ fn several_devices_receive_the_same() {
     bob.json(&["accept", "alice"]);
     let watches = [bob.start(&["watch"]), tablet.start(&["watch"])];
     for watch in &watches {
-        watch.find(|object| object["status"] == "caught_up");
+        watch.find(|object| object["caught_up"] == true);
     }
     alice.json(&["send", "bob", "to all of you"]);
     for watch in &watches {

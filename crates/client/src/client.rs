@@ -200,7 +200,7 @@ impl Client {
     /// The state of the connection.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.handle().map_or(Status::Offline, |handle| handle.status.borrow().clone())
+        self.handle().map_or_else(|_| Status::not_asked(), |handle| handle.status.borrow().clone())
     }
 
     /// Listens to what happens from now on. Begin before [`connect`](Self::connect) to hear of all
@@ -223,7 +223,7 @@ impl Client {
     /// # Errors
     /// [`Error::Stopped`] if it ended for good, [`Error::Unreachable`] after `patience`.
     pub async fn live(&self, patience: Duration) -> Result<(), Error> {
-        self.wait_for(patience, |status| matches!(status, Status::Live { .. })).await
+        self.wait_for(patience, Status::has_session).await
     }
 
     /// Waits until the session is live and everything that is known to exist is here.
@@ -231,22 +231,26 @@ impl Client {
     /// # Errors
     /// [`Error::Stopped`] if it ended for good, [`Error::Unreachable`] after `patience`.
     pub async fn caught_up(&self, patience: Duration) -> Result<(), Error> {
-        self.wait_for(patience, |status| matches!(status, Status::Live { caught_up: true })).await
+        self.wait_for(patience, Status::is_caught_up).await
     }
 
-    /// Tries to connect now, if it was waiting to. Call it when the network has changed.
+    /// Tries to connect now, if it was waiting to. Call it when a person looks.
     pub async fn nudge(&self) {
-        if let Ok(handle) = self.handle() {
-            // A driver that has ended needs no nudge.
-            handle.commands.send(Command::Nudge).await.ok();
-        }
+        self.tell(Command::Nudge).await;
+    }
+
+    /// The device has another network: moves the connection there at once. Programs on Linux, macOS
+    /// and Windows need not call it, because the client notices by itself; on phones the system
+    /// tells the program, and this is how to pass it on. Calling it too often does no harm.
+    pub async fn network_changed(&self) {
+        self.tell(Command::NetworkChanged).await;
     }
 
     /// Disconnects, after giving what is being sent a moment to arrive. What does not is kept.
     pub async fn close(&self) {
         let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(handle) = handle else { return };
-        if matches!(*handle.status.borrow(), Status::Live { .. }) {
+        if handle.status.borrow().has_session() {
             let flushed = async {
                 let mut events = self.events.subscribe();
                 while self.home.drafts().await.is_ok_and(|drafts| !drafts.is_empty()) {
@@ -261,6 +265,13 @@ impl Client {
         }
         handle.commands.send(Command::Close).await.ok();
         handle.commands.closed().await;
+    }
+
+    async fn tell(&self, command: Command) {
+        if let Ok(handle) = self.handle() {
+            // A driver that has ended needs to know nothing.
+            handle.commands.send(command).await.ok();
+        }
     }
 
     pub(crate) async fn login(&self) -> Result<Login, Error> {
@@ -285,8 +296,8 @@ impl Client {
                     reached_now if reached(reached_now) => return Ok(()),
                     Status::Stopped(reason) => return Err(Error::Stopped(reason.clone())),
                     Status::Broken { reason } => return Err(Error::home(reason.clone())),
-                    Status::Waiting { reason: why } => reason.clone_from(why),
-                    Status::Offline | Status::Connecting | Status::Live { .. } => {}
+                    Status::Offline { reason: why } => reason.clone_from(why),
+                    Status::Online { .. } | Status::Slow { .. } | Status::Reconnecting { .. } => {}
                 }
                 if status.changed().await.is_err() {
                     return Err(Error::NotConnected);

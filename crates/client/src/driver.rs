@@ -6,6 +6,7 @@
 mod beside;
 mod inbox;
 mod line;
+mod network;
 mod tell;
 
 use std::{
@@ -29,6 +30,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use self::{
     beside::{Beside, Former},
     line::{Line, Manner, News},
+    network::Network,
 };
 use crate::{
     Error, Event, Status,
@@ -52,6 +54,8 @@ pub(crate) enum Command {
     Ask(pb::request::Kind, oneshot::Sender<Result<pb::reply::Kind, NotAsked>>),
     /// Do not sit out a wait.
     Nudge,
+    /// The device has another network.
+    NetworkChanged,
     /// Disconnect and end.
     Close,
 }
@@ -97,6 +101,7 @@ struct Driver {
     former: Option<Former>,
     asked: HashMap<u64, Asked>,
     requests: u64,
+    network: Network,
     sending: HashMap<EntryId, oneshot::Sender<Result<Seq, Refusal>>>,
     /// Why there is no connection, in a sentence.
     trouble: String,
@@ -115,7 +120,7 @@ enum Asked {
 pub(crate) fn start(parts: Parts) -> Handle {
     let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
     let (news_in, news) = mpsc::channel(line::NEWS_MAX);
-    let (status_in, status) = watch::channel(Status::Offline);
+    let (status_in, status) = watch::channel(Status::not_asked());
     let (connection_in, connection) = watch::channel(None);
     let driver = Driver {
         parts,
@@ -130,6 +135,7 @@ pub(crate) fn start(parts: Parts) -> Handle {
         former: None,
         asked: HashMap::new(),
         requests: 0,
+        network: Network::watch(),
         sending: HashMap::new(),
         trouble: String::new(),
         status: status_in,
@@ -164,6 +170,7 @@ impl Driver {
                         self.hear(generation, news).await;
                     }
                 }
+                () = self.network.interfaces.changed() => self.interfaces_changed(),
                 () = sleep_until(self.started, due) => {
                     let now = self.now();
                     self.parts.session.handle_timeout(now);
@@ -212,6 +219,7 @@ impl Driver {
             }
             Command::Ask(kind, answer) => self.ask(kind, answer),
             Command::Nudge => self.parts.session.nudge(),
+            Command::NetworkChanged => self.network_changed(),
             Command::Close => {}
         }
         // Whoever gave up waiting for its message is forgotten.
@@ -274,7 +282,9 @@ impl Driver {
                 }
             }
             Effect::Listen => self.listen(),
-            Effect::DialBeside { node } => self.dial_beside(node),
+            Effect::Move => self.move_sockets(),
+            Effect::Probe => self.probe(),
+            Effect::DialBeside { to } => self.dial_beside(to),
             Effect::SendHelloBeside { cursors } => self.greet_beside(cursors),
             Effect::Switch => self.switch(),
             Effect::HangupBeside => self.hang_up_beside(),

@@ -59,20 +59,28 @@ pub enum Event {
     Missed(u64),
 }
 
-/// The state of the connection.
+/// How well the client is connected. Whatever it is, what is to be sent is kept, and goes out as
+/// soon as it can.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
-    /// Not asked to connect.
-    Offline,
-    /// A connection is being made.
-    Connecting,
     /// Events come in, messages go out.
-    Live {
+    Online {
         /// Whether everything that is known to exist is here.
         caught_up: bool,
     },
-    /// There is no connection; another try comes by itself.
-    Waiting {
+    /// As online, but answers are late.
+    Slow {
+        /// Whether everything that is known to exist is here.
+        caught_up: bool,
+    },
+    /// The connection is gone or has fallen silent. Another is being made.
+    Reconnecting {
+        /// Whether it is gone. One that is silent may yet speak again.
+        lost: bool,
+    },
+    /// There is no connection: not asked for, or the last attempt to make one has failed. In the
+    /// latter case others follow by themselves.
+    Offline {
         /// One sentence for people.
         reason: String,
     },
@@ -83,6 +91,25 @@ pub enum Status {
         /// One sentence for people.
         reason: String,
     },
+}
+
+impl Status {
+    /// Nobody has asked for a connection.
+    pub(crate) fn not_asked() -> Self {
+        Self::Offline { reason: "not asked to connect".to_owned() }
+    }
+
+    /// Whether there is a session, if only one whose connection is silent just now.
+    #[must_use]
+    pub const fn has_session(&self) -> bool {
+        matches!(self, Self::Online { .. } | Self::Slow { .. } | Self::Reconnecting { lost: false })
+    }
+
+    /// Whether there is a session, and everything that is known to exist is here.
+    #[must_use]
+    pub const fn is_caught_up(&self) -> bool {
+        matches!(self, Self::Online { caught_up: true } | Self::Slow { caught_up: true })
+    }
 }
 
 /// A listener, from [`Client::events`](crate::Client::events).

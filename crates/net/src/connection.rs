@@ -170,6 +170,19 @@ impl Connection {
         }
     }
 
+    /// Frames sent that the peer has to acknowledge: grows with whatever should make it answer, and
+    /// with each repetition while it does not. It stays at 0 where the transport does not tell.
+    #[must_use]
+    pub fn frames_asking(&self) -> u64 {
+        match &self.transport {
+            Transport::Quic(quic) => {
+                let sent = quic.stats().frame_tx;
+                sent.stream + sent.ping + sent.datagram + sent.max_data + sent.max_stream_data
+            }
+            Transport::WebSocket(_) => 0,
+        }
+    }
+
     /// How long a packet and its acknowledgement take together, as estimated now.
     #[must_use]
     pub fn round_trip(&self) -> Duration {

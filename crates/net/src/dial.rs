@@ -12,7 +12,7 @@ use self::{
     memory::{Memory, Network},
     race::{in_turn, race},
 };
-use crate::{Connection, quic::dial::QuicDialer, websocket::dial::WebSocketDialer};
+use crate::{Connection, quic::dial::QuicDialer, watch, websocket::dial::WebSocketDialer};
 
 /// Addresses of one name that are tried before giving up.
 const ADDRESSES_MAX: usize = 4;
@@ -119,10 +119,12 @@ impl Dialer {
     /// [`DialError`], of the last address tried.
     pub async fn dial(&self, node: &ChatNode) -> Result<Connection, DialError> {
         let resolved = tokio::net::lookup_host(&node.address).await;
-        let addresses: Vec<_> = resolved
+        let mut addresses: Vec<_> = resolved
             .map_err(|source| DialError::Resolve { address: node.address.clone(), source })?
             .take(ADDRESSES_MAX)
             .collect();
+        // Those of a family that the network does not have come last: nothing would answer.
+        addresses.sort_by_key(|address| watch::local_address(*address).is_none());
         let Some(first) = addresses.first() else {
             return Err(unreachable_node(node, "it has no address"));
         };
@@ -150,6 +152,14 @@ impl Dialer {
     pub fn rebind(&self) -> Result<(), DialError> {
         self.websocket.rebind();
         self.quic.rebind()
+    }
+
+    /// Makes the peer of each connection acknowledge something at once.
+    ///
+    /// # Errors
+    /// [`DialError::Socket`].
+    pub fn probe(&self) -> Result<(), DialError> {
+        self.quic.probe()
     }
 
     /// Resolves when every peer knows of the connections that were closed.

@@ -29,6 +29,7 @@ pub mod stream;
 mod tls;
 mod token;
 mod transport;
+pub mod watch;
 mod websocket;
 
 pub use connection::Connection;

@@ -30,11 +30,16 @@ impl Output {
     }
 
     /// Tells of a state that has changed: people beside the results, programs among them.
-    pub(crate) fn status(self, name: &str, sentence: &str) -> Result<(), Failure> {
+    pub(crate) fn status(self, name: &str, caught_up: bool, sentence: &str) -> Result<(), Failure> {
         if self.json {
             return self.line(
                 sentence,
-                &json!({ "event": "status", "status": name, "message": sentence }),
+                &json!({
+                    "event": "status",
+                    "status": name,
+                    "caught_up": caught_up,
+                    "message": sentence,
+                }),
             );
         }
         self.remark(sentence);

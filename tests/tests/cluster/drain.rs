@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use skein_client::{Client, ConversationId, EntryId, Event, LogId, Seq, Status, Text};
+use skein_client::{Client, ConversationId, EntryId, Event, LogId, Seq, Text};
 use skein_testkit::PATIENCE;
 use tokio::task::{JoinHandle, block_in_place};
 
@@ -155,7 +155,7 @@ async fn listen(client: Arc<Client>, notes: Arc<Notes>) {
                 notes.arrived(entry.id);
                 notes.heard.fetch_add(1, Ordering::Relaxed);
             }
-            Ok(Event::Status(status)) if !matches!(status, Status::Live { .. }) => {
+            Ok(Event::Status(status)) if !status.has_session() => {
                 println!("offline for a moment: {status:?}");
                 notes.offline.fetch_add(1, Ordering::Relaxed);
             }

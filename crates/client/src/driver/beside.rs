@@ -7,7 +7,7 @@ use skein_core::{
     entry::Entry,
     id::{LogId, Seq},
     port::directory::ChatNode,
-    sync::Link,
+    sync::{Aside, Link},
 };
 use skein_net::Connection;
 use skein_wire::{
@@ -19,6 +19,7 @@ use skein_wire::{
 use super::{
     Asked, Driver, let_askers_go,
     line::{self, Line, Manner, News},
+    network::ROUTE_INTERVAL,
 };
 
 /// How long a node may take to finish what it has begun for a session that has left it.
@@ -123,21 +124,27 @@ impl Driver {
     /// Looks whether the server has given a sign of life.
     pub(super) fn listen(&mut self) {
         let Some(line) = &mut self.line else { return };
-        let (heard, round_trip) = (line.has_heard(), line.connection.round_trip());
+        let signs = line.signs();
         let now = self.now();
-        self.parts.session.handle_listened(heard, round_trip, now);
+        self.parts.session.handle_listened(signs, now);
+        self.look_at_route(ROUTE_INTERVAL);
     }
 
-    pub(super) fn dial_beside(&mut self, node: Option<ChatNode>) {
+    pub(super) fn dial_beside(&mut self, to: Aside) {
         let generation = self.next_generation();
-        let plan = match node {
-            Some(node) => {
+        let last = || self.parts.login.node.clone();
+        let plan = match to {
+            Aside::Node(node) => {
                 tracing::debug!(node.name = %node.name, "moving to another node");
                 self.plan(node, Manner::Only)
             }
-            None => {
-                tracing::debug!("the server is silent; looking for another connection");
-                self.plan(self.parts.login.node.clone(), Manner::Instead)
+            Aside::First => {
+                tracing::debug!("the server is silent; making another connection");
+                self.plan(last(), Manner::Race)
+            }
+            Aside::Other => {
+                tracing::debug!("the server does not serve; looking for another");
+                self.plan(last(), Manner::Instead)
             }
         };
         self.beside = Some(Beside { generation, line: None });

@@ -6,7 +6,7 @@ use skein_core::{
     limit::APPENDS_IN_FLIGHT_MAX,
     port::directory::ChatNode,
     refusal::Code,
-    sync::{CloseReason, READS_IN_FLIGHT_MAX},
+    sync::{CloseReason, READS_IN_FLIGHT_MAX, Signs},
 };
 use skein_net::{
     Connection,
@@ -57,6 +57,8 @@ pub(super) struct Line {
     requests: mpsc::Sender<pb::Request>,
     /// Datagrams that had come when it was listened for them last.
     heard: u64,
+    /// Frames that had been sent then, of those that the server has to acknowledge.
+    asked: u64,
 }
 
 /// What it takes to say hello, until it is said.
@@ -89,6 +91,8 @@ pub(super) enum Manner {
     Only,
     /// Another than the one that was named last, if the gate knows one.
     Instead,
+    /// The one that was named last and another, whichever answers first.
+    Race,
 }
 
 /// Dials, and says what came of it.
@@ -115,12 +119,14 @@ impl Plan {
         let (requests_in, requests) = mpsc::channel(REQUESTS_MAX);
         let opening = Opening { sender, receiver, requests, generation, news };
         let heard = connection.datagrams_received();
-        Ok((Line { connection, opening: Some(opening), requests: requests_in, heard }, node))
+        let asked = connection.frames_asking();
+        let line = Line { connection, opening: Some(opening), requests: requests_in, heard, asked };
+        Ok((line, node))
     }
 
     async fn reach(&self) -> Result<(Connection, ChatNode), (CloseReason, String)> {
         let node = match self.manner {
-            Manner::Last => self.node.clone(),
+            Manner::Last | Manner::Race => self.node.clone(),
             Manner::AskFirst => self.ask(None).await?.unwrap_or_else(|| self.node.clone()),
             Manner::Only => return self.dial(self.node.clone()).await,
             Manner::Instead => {
@@ -162,7 +168,9 @@ impl Plan {
 
     /// After a while, asks whether there is a better node than `node`.
     async fn rethink(&self, node: &ChatNode) -> Result<Option<ChatNode>, (CloseReason, String)> {
-        tokio::time::sleep(RETHINK_AFTER).await;
+        if self.manner != Manner::Race {
+            tokio::time::sleep(RETHINK_AFTER).await;
+        }
         self.other_than(node).await
     }
 
@@ -217,10 +225,15 @@ impl Line {
         tokio::spawn(read(self.connection.clone(), receiver, generation, news));
     }
 
-    /// Whether anything has come from the server since this was asked last.
-    pub(super) fn has_heard(&mut self) -> bool {
-        let before = std::mem::replace(&mut self.heard, self.connection.datagrams_received());
-        self.heard != before
+    /// What has come and gone since this was asked last.
+    pub(super) fn signs(&mut self) -> Signs {
+        let heard = std::mem::replace(&mut self.heard, self.connection.datagrams_received());
+        let asked = std::mem::replace(&mut self.asked, self.connection.frames_asking());
+        Signs {
+            heard: self.heard != heard,
+            asked: self.asked != asked,
+            round_trip: self.connection.round_trip(),
+        }
     }
 
     /// Sends a request. What cannot be sent because the connection is gone is asked again later.

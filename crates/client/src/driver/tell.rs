@@ -1,6 +1,6 @@
 //! What the driver tells whoever listens.
 
-use skein_core::sync::Link;
+use skein_core::sync::Standing;
 
 use super::Driver;
 use crate::{Event, Status};
@@ -25,12 +25,13 @@ impl Driver {
     }
 
     pub(super) fn publish_link(&mut self) {
-        let status = match self.parts.session.link() {
-            Link::Idle => Status::Offline,
-            Link::Connecting | Link::AwaitingWelcome { .. } => Status::Connecting,
-            Link::Live { .. } => Status::Live { caught_up: self.parts.session.is_caught_up() },
-            Link::Waiting { .. } => Status::Waiting { reason: self.trouble.clone() },
-            Link::Stopped(reason) => Status::Stopped(reason.clone()),
+        let status = match self.parts.session.standing() {
+            Standing::Idle => Status::not_asked(),
+            Standing::Online { caught_up } => Status::Online { caught_up },
+            Standing::Slow { caught_up } => Status::Slow { caught_up },
+            Standing::Reconnecting { lost } => Status::Reconnecting { lost },
+            Standing::Offline => Status::Offline { reason: self.trouble.clone() },
+            Standing::Stopped(reason) => Status::Stopped(reason),
         };
         self.publish(status);
     }

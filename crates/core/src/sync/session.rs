@@ -2,16 +2,19 @@
 //! missing.
 
 mod beside;
+mod ear;
 mod effect;
+mod network;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::VecDeque, time::Duration};
 
-pub use beside::KEEP_ALIVE;
-pub use effect::{Effect, Start, Target};
+pub use ear::KEEP_ALIVE;
+pub use effect::{Aside, Effect, Signs, Start, Target};
+pub use network::MOVE_INTERVAL;
 
-use self::beside::{Beside, Ear};
+use self::{beside::Beside, ear::Ear, network::Moves};
 use super::{
     CloseReason, Link, Outbox, OutboxFull, Verdict,
     logs::{Logs, Read},
@@ -57,6 +60,9 @@ pub struct Session {
     /// A second connection that is to take the place of the live one.
     beside: Option<Beside>,
     ear: Ear,
+    moves: Moves,
+    /// The last attempt to connect has failed.
+    attempt_failed: bool,
     random: u64,
     effects: VecDeque<Effect>,
 }
@@ -83,6 +89,8 @@ impl Session {
             target: Target::Last,
             beside: None,
             ear: Ear::default(),
+            moves: Moves::default(),
+            attempt_failed: false,
             random: start.seed,
             effects: VecDeque::new(),
         })
@@ -112,24 +120,9 @@ impl Session {
         self.logs.cursor(log)
     }
 
-    /// Whether it is live and has everything that it knows to exist.
-    #[must_use]
-    pub fn is_caught_up(&self) -> bool {
-        matches!(self.link, Link::Live { .. })
-            && self.logs.reads_in_flight() == 0
-            && !self.logs.wants_reads()
-    }
-
     /// Connects, and stays connected from now on.
     pub fn connect(&mut self) {
         if self.link == Link::Idle {
-            self.dial();
-        }
-    }
-
-    /// The network has changed or a person is looking: does not sit out a wait.
-    pub fn nudge(&mut self) {
-        if matches!(self.link, Link::Waiting { .. }) {
             self.dial();
         }
     }
@@ -188,7 +181,7 @@ impl Session {
         now: Timestamp,
     ) {
         let Some(fresh) = self.logs.handle_page(log, after, entries, head) else { return };
-        self.answered_at = now;
+        self.answered(now);
         self.ear.served();
         self.read_backoff.reset();
         self.effects.extend(fresh.into_iter().map(|entry| Effect::Store { log, entry }));
@@ -208,7 +201,7 @@ impl Session {
         if !self.logs.handle_refused(log, after, !passes) {
             return;
         }
-        self.answered_at = now;
+        self.answered(now);
         self.handle_unavailable(refusal, now);
         if passes {
             let random = self.draw();
@@ -220,7 +213,7 @@ impl Session {
 
     /// The server has appended a draft, now or when it was first sent.
     pub fn handle_appended(&mut self, conversation: ConversationId, entry: Entry, now: Timestamp) {
-        self.answered_at = now;
+        self.answered(now);
         self.ear.served();
         let (id, seq) = (entry.id, entry.seq);
         if self.outbox.handle_acked(id).is_some() {
@@ -232,7 +225,7 @@ impl Session {
 
     /// The server has refused a draft.
     pub fn handle_refused(&mut self, id: EntryId, refusal: Refusal, now: Timestamp) {
-        self.answered_at = now;
+        self.answered(now);
         self.handle_unavailable(&refusal, now);
         let random = self.draw();
         match self.outbox.handle_refused(id, &refusal, random, now) {
@@ -254,6 +247,7 @@ impl Session {
             self.stop(stop);
             return;
         }
+        self.attempt_failed |= !matches!(self.link, Link::Live { .. });
         if let Link::Live { since } = self.link
             && (now.since(since) >= STEADY_AFTER || *reason == CloseReason::Draining)
         {
@@ -282,6 +276,7 @@ impl Session {
 
     /// The time that [`poll_timeout`](Self::poll_timeout) named has come. Harmless at other times.
     pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.handle_move_timeout(now);
         match self.link {
             Link::Waiting { until } if until <= now => self.dial(),
             Link::AwaitingWelcome { since } if since + WELCOME_TIMEOUT <= now => self.give_up(now),
@@ -299,8 +294,9 @@ impl Session {
     /// When to call [`handle_timeout`](Self::handle_timeout).
     #[must_use]
     pub fn poll_timeout(&self, now: Timestamp) -> Option<Timestamp> {
-        match self.link {
-            Link::Idle | Link::Connecting | Link::Stopped(_) => None,
+        let due = match self.link {
+            Link::Idle | Link::Stopped(_) => return None,
+            Link::Connecting => None,
             Link::Waiting { until } => Some(until),
             Link::AwaitingWelcome { since } => Some(since + WELCOME_TIMEOUT),
             Link::Live { .. } => {
@@ -308,7 +304,8 @@ impl Session {
                 let due = [self.reply_due(), self.outbox.poll_timeout(now), reads];
                 due.into_iter().flatten().chain(self.beside_timeouts()).min()
             }
-        }
+        };
+        [due, self.move_due()].into_iter().flatten().min()
     }
 
     /// The next thing for the shell to do.
@@ -331,6 +328,7 @@ impl Session {
         self.logs.handle_heads(heads);
         self.logs.connected();
         self.target = Target::Last;
+        self.attempt_failed = false;
         self.ear.connected(now);
         self.enter(Link::Live { since: now });
         self.work(now);
@@ -373,6 +371,11 @@ impl Session {
         if !was_owed {
             self.answered_at = now;
         }
+    }
+
+    fn answered(&mut self, now: Timestamp) {
+        self.answered_at = now;
+        self.ear.answered();
     }
 
     fn is_owed(&self) -> bool {

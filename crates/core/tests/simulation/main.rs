@@ -86,6 +86,8 @@ fn the_world_is_hostile_enough() {
         ("moved", total.moved),
         ("promoted", total.promoted),
         ("suspected of being gone", total.suspected),
+        ("changed networks", total.changed_networks),
+        ("probes", total.probes),
     ];
     for (what, count) in counts {
         assert!(count >= 10, "{what}: {count}");

@@ -283,6 +283,9 @@ impl World {
             Effect::Switch => self.switch(id),
             Effect::HangupBeside => self.hang_up_beside(id),
             Effect::Listen => self.listen(id),
+            // Packets find their way here, so a probe learns nothing that a look does not.
+            Effect::Move => self.counts.changed_networks += 1,
+            Effect::Probe => self.counts.probes += 1,
             Effect::SendHello { .. } => self.request(id, Request::Hello),
             Effect::SendDraft(draft) => {
                 self.request(id, Request::Append(draft));

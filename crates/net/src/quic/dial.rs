@@ -3,11 +3,12 @@
 use std::{
     fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use quinn::{
-    ClientConfig, Endpoint, EndpointConfig, TokenMemoryCache, TokenStore, TokioRuntime,
+    AsyncUdpSocket, ClientConfig, Endpoint, EndpointConfig, Runtime, TokenMemoryCache, TokenStore,
+    TokioRuntime,
     crypto::rustls::QuicClientConfig,
 };
 use skein_core::port::directory::{ChatNode, Trust};
@@ -21,8 +22,8 @@ use crate::{
 
 /// Makes QUIC connections.
 pub(crate) struct QuicDialer {
-    v4: Endpoint,
-    v6: Option<Endpoint>,
+    v4: Port,
+    v6: Option<Port>,
     config: DialConfig,
     /// What servers have given this client, to be known to them the next time.
     tokens: Arc<dyn TokenStore>,
@@ -34,36 +35,41 @@ impl fmt::Debug for QuicDialer {
     }
 }
 
+/// An endpoint, and the socket that it uses.
+#[derive(Debug)]
+struct Port {
+    endpoint: Endpoint,
+    any: IpAddr,
+    socket: Mutex<Arc<dyn AsyncUdpSocket>>,
+}
+
 impl QuicDialer {
     /// Opens the sockets, bound to no interface so that they follow a change of route.
     pub(crate) fn new(config: DialConfig) -> Result<Self, DialError> {
-        let v4 = endpoint(Ipv4Addr::UNSPECIFIED.into()).map_err(DialError::Socket)?;
+        let v4 = Port::open(Ipv4Addr::UNSPECIFIED.into()).map_err(DialError::Socket)?;
         // A host without IPv6 has only that.
-        let v6 = endpoint(Ipv6Addr::UNSPECIFIED.into()).ok();
+        let v6 = Port::open(Ipv6Addr::UNSPECIFIED.into()).ok();
         Ok(Self { v4, v6, config, tokens: Arc::new(TokenMemoryCache::default()) })
     }
 
     /// Moves the live connections to new sockets, as after a change of network. They go on.
     /// After an error they stay where they were.
     pub(crate) fn rebind(&self) -> Result<(), DialError> {
-        let both = [(Some(&self.v4), IpAddr::from(Ipv4Addr::UNSPECIFIED))]
-            .into_iter()
-            .chain([(self.v6.as_ref(), IpAddr::from(Ipv6Addr::UNSPECIFIED))]);
-        for (endpoint, any) in both {
-            if let Some(endpoint) = endpoint {
-                let socket = UdpSocket::bind((any, 0)).map_err(DialError::Socket)?;
-                transport::enlarge_buffers(&socket);
-                endpoint.rebind(socket).map_err(DialError::Socket)?;
-            }
-        }
-        Ok(())
+        let mut ports = [Some(&self.v4), self.v6.as_ref()].into_iter().flatten();
+        ports.try_for_each(Port::rebind).map_err(DialError::Socket)
+    }
+
+    /// Has each connection send what its peer must acknowledge.
+    pub(crate) fn probe(&self) -> Result<(), DialError> {
+        let mut ports = [Some(&self.v4), self.v6.as_ref()].into_iter().flatten();
+        ports.try_for_each(Port::probe).map_err(DialError::Socket)
     }
 
     /// Resolves when every peer knows of the connections that were closed.
     pub(crate) async fn idle(&self) {
-        self.v4.wait_idle().await;
+        self.v4.endpoint.wait_idle().await;
         if let Some(v6) = &self.v6 {
-            v6.wait_idle().await;
+            v6.endpoint.wait_idle().await;
         }
     }
 
@@ -73,10 +79,11 @@ impl QuicDialer {
         node: &ChatNode,
         address: SocketAddr,
     ) -> Result<Connection, DialError> {
-        let endpoint = if address.is_ipv4() { Some(&self.v4) } else { self.v6.as_ref() };
-        let endpoint = endpoint.ok_or_else(|| unreachable_node(node, "this host has no IPv6"))?;
+        let port = if address.is_ipv4() { Some(&self.v4) } else { self.v6.as_ref() };
+        let port = port.ok_or_else(|| unreachable_node(node, "this host has no IPv6"))?;
         let config = self.client_config(&node.trust)?;
-        let connecting = endpoint
+        let connecting = port
+            .endpoint
             .connect_with(config, address, server_name(node))
             .map_err(|error| unreachable_node(node, &error.to_string()))?;
         let established = tokio::time::timeout(self.config.handshake_timeout, connecting).await;
@@ -107,10 +114,33 @@ impl QuicDialer {
     }
 }
 
-fn endpoint(address: IpAddr) -> io::Result<Endpoint> {
-    let socket = UdpSocket::bind((address, 0))?;
+impl Port {
+    fn open(any: IpAddr) -> io::Result<Self> {
+        let socket = bind(any)?;
+        let runtime = Arc::new(TokioRuntime);
+        let config = EndpointConfig::default();
+        let endpoint = Endpoint::new_with_abstract_socket(config, None, socket.clone(), runtime)?;
+        Ok(Self { endpoint, any, socket: Mutex::new(socket) })
+    }
+
+    fn rebind(&self) -> io::Result<()> {
+        let socket = bind(self.any)?;
+        self.endpoint.rebind_abstract(socket.clone())?;
+        *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = socket;
+        Ok(())
+    }
+
+    /// quinn pings when it is given a socket, and not otherwise: it is given the one that it has.
+    fn probe(&self) -> io::Result<()> {
+        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        self.endpoint.rebind_abstract(Arc::clone(&socket))
+    }
+}
+
+fn bind(any: IpAddr) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+    let socket = UdpSocket::bind((any, 0))?;
     transport::enlarge_buffers(&socket);
-    Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))
+    TokioRuntime.wrap_udp_socket(socket)
 }
 
 /// Whether this side refused the server's certificate: a TLS alert from `bad_certificate` (42) to

@@ -114,8 +114,8 @@ async fn acknowledged(
             return Err(error.into());
         }
         Err(_) => match client.status() {
-            Status::Waiting { reason } => reason,
-            Status::Connecting => "the server does not answer".to_owned(),
+            Status::Offline { reason } => reason,
+            Status::Reconnecting { .. } => "the server does not answer".to_owned(),
             _ => "the server has not answered in time".to_owned(),
         },
     };

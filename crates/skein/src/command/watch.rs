@@ -98,14 +98,18 @@ async fn show(context: &Context, names: &Names<'_>, event: Event) -> Result<(), 
 }
 
 fn show_status(context: &Context, status: Status) -> Result<(), Failure> {
+    let caught_up = status.is_caught_up();
     let (name, sentence) = match status {
-        Status::Offline => ("offline", "offline".to_owned()),
-        Status::Connecting => ("connecting", "connecting".to_owned()),
-        Status::Live { caught_up: false } => ("live", "connected".to_owned()),
-        Status::Live { caught_up: true } => ("caught_up", "up to date".to_owned()),
-        Status::Waiting { reason } => ("waiting", format!("no connection: {reason}")),
+        Status::Online { caught_up: true } => ("online", "up to date".to_owned()),
+        Status::Online { caught_up: false } => ("online", "connected".to_owned()),
+        Status::Slow { .. } => ("slow", "connected, but answers are slow".to_owned()),
+        Status::Reconnecting { lost: true } => ("reconnecting", "connecting".to_owned()),
+        Status::Reconnecting { lost: false } => {
+            ("reconnecting", "the connection is silent; making another".to_owned())
+        }
+        Status::Offline { reason } => ("offline", format!("no connection: {reason}")),
         Status::Stopped(reason) => return Err(Error::Stopped(reason).into()),
         Status::Broken { reason } => return Err(Failure::Other("home", reason)),
     };
-    context.output.status(name, &sentence)
+    context.output.status(name, caught_up, &sentence)
 }

@@ -1,5 +1,7 @@
 //! What goes into a session at its start, and what it asks its shell to do.
 
+use std::time::Duration;
+
 use crate::{
     entry::{Draft, Entry},
     id::{AccountId, ConversationId, EntryId, LogId, Seq},
@@ -45,6 +47,29 @@ impl Target {
             _ => Self::Named,
         }
     }
+}
+
+/// Which node to make a second connection to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Aside {
+    /// This one and no other: the node that goes away has named it.
+    Node(ChatNode),
+    /// The one in use or another that the gate names, whichever answers first: the path is silent,
+    /// and nobody knows yet whether it is the path or the node.
+    First,
+    /// Rather another than the one in use, which answers and does not serve.
+    Other,
+}
+
+/// What a shell has found out about the connection in use since it looked last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signs {
+    /// Anything at all has come from the server, if only an acknowledgement.
+    pub heard: bool,
+    /// Something was sent that the server has to acknowledge, by whoever uses the connection.
+    pub asked: bool,
+    /// How long a packet and its acknowledgement take together.
+    pub round_trip: Duration,
 }
 
 /// What the shell has to do. In order; each before the next.
@@ -96,15 +121,20 @@ pub enum Effect {
     },
     /// Close the connection.
     Hangup,
-    /// Look whether anything at all has come over the connection since the last time, if only an
-    /// acknowledgement; answer with `handle_listened`.
+    /// Look what has come and gone over the connection since the last time; answer with
+    /// `handle_listened`.
     Listen,
+    /// Move the connections to new sockets, and make the server acknowledge something at once: the
+    /// device has another network. What came before counts for nothing in the next
+    /// [`Listen`](Self::Listen).
+    Move,
+    /// Make the server acknowledge something at once.
+    Probe,
     /// Make a second connection beside the one in use; answer with `handle_beside_dialed` or
     /// `handle_beside_closed`.
     DialBeside {
-        /// To this node and no other; if there is none, to one that the gate names, rather not the
-        /// one in use.
-        node: Option<ChatNode>,
+        /// Which node to.
+        to: Aside,
     },
     /// Open the session stream of the second connection with these cursors; answer with
     /// `handle_beside_welcome` or `handle_beside_closed`.

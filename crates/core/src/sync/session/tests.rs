@@ -58,15 +58,21 @@ pub(super) fn effects(session: &mut Session) -> Vec<String> {
             Effect::Lost(_) => "lost".to_owned(),
             Effect::Stopped(_) => "stopped".to_owned(),
             Effect::Listen => "listen".to_owned(),
-            Effect::DialBeside { node } => {
-                format!("dial beside {}", node.map_or_else(|| "any".to_owned(), |node| node.name))
-            }
+            Effect::Move => "move".to_owned(),
+            Effect::Probe => "probe".to_owned(),
+            Effect::DialBeside { to: Aside::Node(node) } => format!("dial beside {}", node.name),
+            Effect::DialBeside { to } => format!("dial beside {to:?}").to_lowercase(),
             Effect::SendHelloBeside { cursors } => format!("hello beside {}", cursors.len()),
             Effect::Switch => "switch".to_owned(),
             Effect::HangupBeside => "hangup beside".to_owned(),
             Effect::StateChanged => unreachable!("filtered above"),
         })
         .collect()
+}
+
+/// What is found where nothing was sent and the round trip is short.
+pub(super) fn signs(heard: bool) -> Signs {
+    Signs { heard, asked: false, round_trip: Duration::from_millis(100) }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use skein_core::{
     port::directory::{ChatNode, Trust},
     refusal::{Code, Refusal},
-    sync::{CloseReason, Link},
+    sync::{CloseReason, Link, Signs},
 };
 
 use super::{Happening, World};
@@ -100,7 +100,8 @@ impl World {
         let client = &mut self.clients[id];
         let heard = client.conn.is_some_and(|conn| self.server.sessions.contains_key(&conn));
         let session = client.session.as_mut().expect("it has asked for this");
-        session.handle_listened(heard, ROUND_TRIP, now);
+        let asked = !session.outbox().is_empty();
+        session.handle_listened(Signs { heard, asked, round_trip: ROUND_TRIP }, now);
         if !heard {
             self.counts.suspected += 1;
         }

@@ -17,6 +17,8 @@ pub(crate) struct Counts {
     pub(crate) moved: u64,
     pub(crate) promoted: u64,
     pub(crate) suspected: u64,
+    pub(crate) changed_networks: u64,
+    pub(crate) probes: u64,
 }
 
 impl Counts {
@@ -35,5 +37,7 @@ impl Counts {
         self.moved += other.moved;
         self.promoted += other.promoted;
         self.suspected += other.suspected;
+        self.changed_networks += other.changed_networks;
+        self.probes += other.probes;
     }
 }

@@ -113,6 +113,7 @@ impl World {
             76 if self.random.one_in(2) => self.kick(client),
             79 => self.cut_silently(client),
             80..84 => self.move_away(client),
+            85..87 => return self.change_network(client),
             84 => self.cut_beside(client, CloseReason::Overloaded),
             77..79 => {
                 return self.drive(client, |session, _| session.nudge());
@@ -120,6 +121,14 @@ impl World {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The device has another network, where the old connection works on or reaches nobody.
+    fn change_network(&mut self, client: ClientId) -> Result<(), String> {
+        if self.random.one_in(2) {
+            self.cut_silently(client);
+        }
+        self.drive(client, |session, now| session.handle_network_changed(now))
     }
 
     fn befriend(&mut self) {

@@ -5,7 +5,7 @@ use crate::{
     entry::Entry,
     id::{AccountId, ConversationId, EntryId},
     port::directory::Trust,
-    sync::session::tests::{conversation, draft, effects, live, text},
+    sync::session::tests::{conversation, draft, effects, live, signs, text},
 };
 
 const PERSONAL: LogId = LogId::Personal(AccountId(1));
@@ -101,93 +101,8 @@ fn what_ends_the_session_ends_both() {
     session.handle_beside_dialed(Timestamp(21));
     session.handle_beside_welcome([], Timestamp(21));
     session.handle_beside_closed(&CloseReason::Lost, Timestamp(21));
-    session.handle_listened(false, Duration::ZERO, Timestamp(99_999));
+    session.handle_listened(signs(false), Timestamp(99_999));
     assert!(effects(&mut session).is_empty());
-}
-
-/// Listens when it is time to, always with the same result, until something else happens.
-fn listen(session: &mut Session, from: u64, heard: bool) -> (u64, Vec<String>) {
-    let mut now = Timestamp(from);
-    loop {
-        now = session.poll_timeout(now).unwrap().max(now);
-        session.handle_timeout(now);
-        let mut said = effects(session);
-        if said == ["listen"] {
-            session.handle_listened(heard, Duration::from_millis(100), now);
-            said = effects(session);
-        }
-        if !said.is_empty() {
-            return (now.0, said);
-        }
-    }
-}
-
-#[test]
-fn looks_for_another_connection_when_a_server_that_owes_something_is_silent() {
-    let mut session = live(1, &[]);
-    effects(&mut session);
-    assert_eq!(listen(&mut session, 0, false), (2_000, vec!["dial beside any".to_owned()]));
-    // A sign of life: it is not needed.
-    session.handle_listened(true, Duration::ZERO, Timestamp(2_100));
-    assert_eq!(effects(&mut session), ["hangup beside"]);
-    // One that was asked for goes on whatever is heard.
-    session.handle_moving(node("b"), Timestamp(2_200));
-    session.handle_listened(true, Duration::ZERO, Timestamp(2_300));
-    assert_eq!(effects(&mut session), ["dial beside b"]);
-}
-
-#[test]
-fn an_idle_session_notices_within_ten_seconds() {
-    let mut session = live(0, &[]);
-    effects(&mut session);
-    // The last sign of life came just after the connection was made, and is noticed now.
-    session.handle_timeout(Timestamp(2_500));
-    session.handle_listened(true, Duration::ZERO, Timestamp(2_500));
-    assert_eq!(effects(&mut session), ["listen"]);
-    assert_eq!(listen(&mut session, 2_500, false), (10_000, vec!["dial beside any".to_owned()]));
-}
-
-#[test]
-fn tries_again_after_a_while_and_not_at_once() {
-    let mut session = live(1, &[]);
-    effects(&mut session);
-    let mut tries = Vec::new();
-    let mut now = 0;
-    for _ in 0..6 {
-        let (at, said) = listen(&mut session, now, false);
-        assert_eq!(said, ["dial beside any"]);
-        session.handle_beside_closed(&CloseReason::Lost, Timestamp(at));
-        tries.push(at);
-        now = at;
-    }
-    assert!(tries[5] - tries[0] > 3_000, "{tries:?}");
-}
-
-#[test]
-fn leaves_a_node_that_answers_and_does_nothing() {
-    let away = || Refusal::new(Code::Unavailable, "away");
-    let mut session = live(1, &[(PERSONAL, 0)]);
-    effects(&mut session);
-    let useless_ms = u64::try_from(USELESS_AFTER.as_millis()).unwrap();
-    let mut looks = Vec::new();
-    for second in 0..60 {
-        let now = Timestamp(second * 1_000);
-        session.handle_timeout(now);
-        session.handle_refused(EntryId([1; 16]), away(), now);
-        if effects(&mut session).iter().any(|said| said.starts_with("dial beside")) {
-            looks.push(now);
-            session.handle_beside_closed(&CloseReason::Unavailable, now);
-        }
-    }
-    assert!(looks[0] >= Timestamp(useless_ms));
-    assert!((1..=2).contains(&looks.len()), "{looks:?}");
-    // One that does something in between is not useless.
-    session.handle_timeout(Timestamp(200_000));
-    let appended = Entry { id: EntryId([1; 16]), ..text(1) };
-    session.handle_appended(ConversationId(7), appended, Timestamp(200_000));
-    session.enqueue(draft(2), Timestamp(200_000)).unwrap();
-    session.handle_refused(EntryId([2; 16]), away(), Timestamp(200_000));
-    assert!(!effects(&mut session).iter().any(|said| said.starts_with("dial beside")));
 }
 
 #[test]

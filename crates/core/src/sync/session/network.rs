@@ -1,0 +1,80 @@
+//! What a session does when its device has another network: the connection moves there, and unless
+//! the new path shows at once that it works, another connection is made beside it. Whichever of
+//! the two works first is used.
+//!
+//! An interface that comes and goes must not make the session do so: moves are at least
+//! [`MOVE_INTERVAL`] apart, and what happens in between is one change.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use super::{Effect, Link, Session};
+use crate::time::Timestamp;
+
+/// The least time from one move to the next.
+pub const MOVE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Moves so far.
+#[derive(Debug, Default)]
+pub(super) struct Moves {
+    last: Option<Timestamp>,
+    /// The network has changed again since.
+    again: bool,
+}
+
+impl Session {
+    /// The network of the device has changed: another interface, address or route.
+    pub fn handle_network_changed(&mut self, now: Timestamp) {
+        if self.moves.last.is_some_and(|last| now.since(last) < MOVE_INTERVAL) {
+            self.moves.again = true;
+        } else {
+            self.change_network(now);
+        }
+    }
+
+    /// A person is looking: does not sit out a wait.
+    pub fn nudge(&mut self) {
+        if matches!(self.link, Link::Waiting { .. }) {
+            self.attempt_failed = false;
+            self.dial();
+        }
+    }
+
+    /// Moves again if the network has changed since the last time.
+    pub(super) fn handle_move_timeout(&mut self, now: Timestamp) {
+        if self.move_due().is_some_and(|due| due <= now) {
+            self.change_network(now);
+        }
+    }
+
+    /// When to call that.
+    pub(super) fn move_due(&self) -> Option<Timestamp> {
+        self.moves.last.filter(|_| self.moves.again).map(|last| last + MOVE_INTERVAL)
+    }
+
+    fn change_network(&mut self, now: Timestamp) {
+        if matches!(self.link, Link::Idle | Link::Stopped(_)) {
+            return;
+        }
+        self.moves = Moves { last: Some(now), again: false };
+        // Whatever failed before failed over another network.
+        self.attempt_failed = false;
+        self.ear.backoff.reset();
+        self.ear.not_before = now;
+        self.effects.push_back(Effect::Move);
+        match self.link {
+            Link::Live { .. } => {
+                self.ear.moved(now);
+                // A handshake cannot move (RFC 9000, section 9): one that has begun begins anew.
+                if let Some(beside) = self.beside.take() {
+                    self.effects.push_back(Effect::HangupBeside);
+                    self.dial_beside(beside.to, beside.wanted, now);
+                }
+            }
+            Link::Connecting | Link::AwaitingWelcome { .. } | Link::Waiting { .. } => self.dial(),
+            Link::Idle | Link::Stopped(_) => {}
+        }
+    }
+}
