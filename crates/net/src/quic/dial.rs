@@ -8,8 +8,7 @@ use std::{
 
 use quinn::{
     AsyncUdpSocket, ClientConfig, Endpoint, EndpointConfig, Runtime, TokenMemoryCache, TokenStore,
-    TokioRuntime,
-    crypto::rustls::QuicClientConfig,
+    TokioRuntime, crypto::rustls::QuicClientConfig,
 };
 use skein_core::port::directory::{ChatNode, Trust};
 

@@ -1,0 +1,94 @@
+//! Another network in the middle of messages and an upload, a stall, and a server that restarts.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use skein_client::{Phase, Status};
+use skein_testkit::PATIENCE;
+
+use crate::scene::{DELAY, Scene, Seen, until};
+
+const FILE_BYTES: usize = 8 * 1024 * 1024;
+const MOVES: usize = 5;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_and_an_upload_go_on_while_the_client_moves() {
+    let scene = Scene::new().await;
+    let path = scene.folder.path().join("walk.bin");
+    let bytes: Vec<u8> = (0..FILE_BYTES).map(|at| (at % 251) as u8).collect();
+    tokio::fs::write(&path, &bytes).await.expect("the folder is ours");
+    let seen = Seen::of(&scene.alice).await;
+    let (opened, sent) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (counted, watched) = (Arc::clone(&opened), Arc::clone(&sent));
+    let uploading = {
+        let (alice, conversation) = (scene.alice.clone(), scene.conversation);
+        tokio::spawn(async move {
+            let delivery = alice.send_file(conversation, &path, move |now| match now.phase {
+                Phase::Opened => drop(counted.fetch_add(1, Ordering::Relaxed)),
+                Phase::Sending => watched.store(now.done as usize, Ordering::Relaxed),
+                _ => {}
+            });
+            delivery.await.expect("sent").acknowledged().await.expect("appended")
+        })
+    };
+    let talk = scene.talk();
+    for turn in 1..=MOVES {
+        let far = FILE_BYTES * turn / (MOVES + 2);
+        skein_testkit::eventually("the upload gets on", || {
+            std::future::ready(sent.load(Ordering::Relaxed) > far)
+        })
+        .await;
+        // The old address is known to nobody any more, and the client sends from another.
+        scene.relay.rebind();
+        scene.alice.network_changed().await;
+    }
+    tokio::time::timeout(PATIENCE, uploading).await.expect("in time").expect("no panic");
+    let (count, longest) = talk.stop().await;
+    println!("{count} messages and {MOVES} moves; the longest wait was {longest:?}");
+    scene.bob_has(count + 1).await;
+    assert_eq!(opened.load(Ordering::Relaxed), 1, "the upload has not noticed");
+    let states = seen.states();
+    assert!(states.iter().all(Status::has_session), "{states:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stall_is_noticed_and_its_end_as_well() {
+    let scene = Scene::new().await;
+    let talk = scene.talk();
+    let (began, patience) = (Instant::now(), PATIENCE);
+    scene.relay.cut(true);
+    until(&scene.alice, "alice notices", |status| {
+        matches!(status, Status::Reconnecting { .. } | Status::Offline { .. })
+    })
+    .await;
+    println!("the stall was known after {:?} (round trip {:?})", began.elapsed(), 2 * DELAY);
+    tokio::time::sleep(Duration::from_secs(3).saturating_sub(began.elapsed())).await;
+    scene.relay.cut(false);
+    let back = Instant::now();
+    until(&scene.alice, "alice is back", |status| matches!(status, Status::Online { .. })).await;
+    println!("and its end after {:?}", back.elapsed());
+    let (count, longest) = talk.stop().await;
+    println!("{count} messages; the longest wait was {longest:?}");
+    assert!(longest < patience);
+    scene.bob_has(count).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_and_started_again_loses_and_doubles_nothing() {
+    let mut scene = Scene::new().await;
+    let talk = scene.talk();
+    let seen = Seen::of(&scene.alice).await;
+    scene.server.kill();
+    until(&scene.alice, "alice notices", |status| !matches!(status, Status::Online { .. })).await;
+    tokio::task::block_in_place(|| scene.server.restart());
+    until(&scene.alice, "alice is back", |status| matches!(status, Status::Online { .. })).await;
+    let (count, longest) = talk.stop().await;
+    println!("{count} messages; the longest wait was {longest:?}");
+    scene.bob_has(count).await;
+    assert!(seen.states().iter().any(|status| matches!(status, Status::Reconnecting { .. })));
+}

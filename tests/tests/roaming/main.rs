@@ -1,0 +1,4 @@
+//! Clients whose network changes, stalls and comes back: real servers behind a bad network.
+
+mod handover;
+mod scene;
