@@ -141,7 +141,7 @@ impl Runner {
         self.look().await?;
         loop {
             check(&status)?;
-            self.online = matches!(*status.borrow_and_update(), Status::Live { .. });
+            self.online = status.borrow_and_update().has_session();
             self.queue.handle_online(self.online);
             self.carry_out().await?;
             self.discard().await?;
