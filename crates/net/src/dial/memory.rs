@@ -1,12 +1,14 @@
 //! Which networks let QUIC through, as far as this process has seen.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::time::Instant;
+
+use crate::watch::local_address;
 
 /// Networks that are remembered.
 const NETWORKS_MAX: usize = 16;
@@ -28,18 +30,6 @@ impl Network {
     pub(super) fn towards(address: SocketAddr) -> Self {
         Self(local_address(address).map(prefix))
     }
-}
-
-/// The address from which this host would send to `address`; `None` if it cannot.
-pub(crate) fn local_address(address: SocketAddr) -> Option<IpAddr> {
-    let any: IpAddr = match address {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    // Connecting UDP sends nothing: it looks for a route.
-    let socket = UdpSocket::bind((any, 0)).ok()?;
-    socket.connect(address).ok()?;
-    Some(socket.local_addr().ok()?.ip())
 }
 
 fn prefix(address: IpAddr) -> IpAddr {

@@ -27,9 +27,10 @@ use super::{
 };
 use crate::{
     connection::Connection,
-    dial::{DialConfig, DialError, memory::local_address, server_name, unreachable_node},
+    dial::{DialConfig, DialError, server_name, unreachable_node},
     qmux::mux::{End, Mux},
     tls,
+    watch::local_address,
 };
 
 /// Makes WebSocket connections.
