@@ -36,6 +36,8 @@ use skein_core::{
     contact::{Contact, ContactRequest, Conversation},
 };
 
+pub use crate::qmux::qmux_records;
+
 /// What must hold for any bytes.
 pub type Check = fn(&[u8]);
 
@@ -49,6 +51,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("picture_probe", picture_probe),
     ("bus_hint", bus_hint),
     ("connection_id", connection_id),
+    ("qmux_records", qmux_records),
 ];
 
 /// Bytes that the length of a frame takes at most.

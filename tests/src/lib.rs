@@ -7,4 +7,5 @@
 #![allow(clippy::missing_panics_doc)]
 
 pub mod decode;
+mod qmux;
 pub mod seeds;

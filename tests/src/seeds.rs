@@ -37,6 +37,7 @@ pub fn seeds(check: &str) -> Vec<Vec<u8>> {
         "picture_probe" => pictures(),
         "bus_hint" => hints(),
         "connection_id" => connection_ids(),
+        "qmux_records" => crate::qmux::seeds(),
         other => panic!("there is no check {other}"),
     }
 }
