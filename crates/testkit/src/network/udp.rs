@@ -3,8 +3,8 @@
 //!
 //! A thread of its own does the work, so that it keeps time whatever the runtime of the test does:
 //! it waits in poll(2), which is accurate to the timer slack of the kernel (50 µs on Linux), then
-//! sends all that is due. On a machine with nothing else to do datagrams arrive within 0.2 ms of
-//! their time; on a busy one, when the scheduler lets them. ECN marks are not passed on.
+//! sends all that is due. On a busy machine that is when the scheduler lets it: the example `limits`
+//! measures how late, and how much it can carry. ECN marks are not passed on.
 
 use std::{
     collections::HashMap,
@@ -28,6 +28,7 @@ use super::{
 
 #[cfg(test)]
 mod tests;
+mod unread;
 mod worker;
 
 /// Clients that one relay tells apart; of more, the one that has said nothing for longest is
@@ -50,9 +51,11 @@ pub enum Blocking {
 pub struct UdpCounts {
     /// Datagrams to a client at an address that it no longer has.
     pub forgotten: u64,
-    /// Datagrams for which the relay or the kernel had no room: were there any, the measurement is
-    /// one of the relay.
+    /// Datagrams for which the relay had no room: were there any, what is measured is the relay.
     pub overfull: u64,
+    /// Datagrams that the kernel has dropped since the relay did not get its turn on a core, of the
+    /// sockets in use now: were there any, what is measured is this machine.
+    pub unread: u64,
     /// Datagrams that found UDP blocked.
     pub blocked: u64,
 }
@@ -180,9 +183,13 @@ impl UdpRelay {
     #[must_use]
     pub fn relay_counts(&self) -> UdpCounts {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let backs: Vec<_> = self.shared.state().mappings.values().cloned().collect();
+        let sockets = backs.iter().filter_map(|mapping| mapping.back.local_addr().ok());
+        let sockets: Vec<_> = sockets.chain([self.address]).collect();
         UdpCounts {
             forgotten: read(&self.shared.forgotten),
             overfull: read(&self.shared.overfull),
+            unread: unread::unread(&sockets),
             blocked: read(&self.shared.blocked),
         }
     }
