@@ -311,3 +311,6 @@ fn tidy(database: &Transaction<'_>) -> Result<(), Error> {
     database.prepare_cached(sql)?.execute([OVER_KEPT_MAX.cast_signed()])?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,7 +69,11 @@ impl Pace {
         round_trip: Duration,
         now: Timestamp,
     ) {
-        let Some(round) = self.round.filter(|round| received >= round.until) else { return };
+        // Not before a round trip is over: where reports were held up and come all at once, the time
+        // between two of them says nothing about the path.
+        let is_over =
+            |round: &Round| received >= round.until && now.since(round.began) >= round_trip;
+        let Some(round) = self.round.filter(is_over) else { return };
         let took_ms = u64::try_from(now.since(round.began).as_millis()).unwrap_or(u64::MAX);
         let bytes = received.saturating_sub(round.received);
         let rate = bytes.saturating_mul(1000) / took_ms.max(1);
@@ -182,6 +186,8 @@ mod tests {
         pace.handle_sent(64_000, 0, Timestamp(10));
         pace.handle_received(30_000, 64_000, trip, Timestamp(60));
         assert_eq!(pace.ahead(), AHEAD_BYTES_FIRST, "not all of the first piece");
+        pace.handle_received(60_000, 64_000, Duration::from_millis(101), Timestamp(100));
+        assert_eq!(pace.ahead(), AHEAD_BYTES_FIRST, "sooner than the path can be");
         pace.handle_received(60_000, 64_000, trip, Timestamp(100));
         // 600,000 bytes a second, for three round trips and the server.
         assert_eq!(pace.ahead(), 102_000);
