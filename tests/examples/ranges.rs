@@ -1,6 +1,6 @@
 //! Fetches one file over a network in userspace, whole and in ranges side by side on one connection,
 //! and prints what each takes: `ranges`. Whether it pays to fetch in ranges is told in
-//! `docs/adr/0006-one-range-at-a-time.md`.
+//! `docs/adr/0006-a-file-is-fetched-in-one-range.md`.
 
 use std::time::{Duration, Instant};
 

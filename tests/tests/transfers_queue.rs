@@ -61,14 +61,14 @@ fn queue(cli: &Cli, file: &str) -> String {
 
 fn one(cli: &Cli, id: &str) -> Value {
     let all = cli.json(&["transfers"]);
-    all.into_iter().find(|one| one["transfer"].to_string() == id).expect("it is listed")
+    all.into_iter().find(|one| one["transfer"].as_u64() == id.parse().ok()).expect("it is listed")
 }
 
 /// Waits until `watcher` says that the transfer is in this state.
 fn await_state(watcher: &Watcher, id: &str, state: &str) -> Value {
     watcher.find(|object| {
         object["event"] == "transfer"
-            && object["transfer"].to_string() == id
+            && object["transfer"].as_u64() == id.parse().ok()
             && object["state"] == state
     })
 }
