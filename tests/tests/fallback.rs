@@ -116,3 +116,18 @@ fn messages_and_files_go_over_tcp_and_on_after_what_interrupts_them() {
     let (up, _) = scene.udp.counts();
     assert_eq!(up.delivered.bytes, 0, "{up:?}");
 }
+
+#[test]
+fn a_session_goes_on_over_quic_once_udp_is_open_and_tcp_is_gone() {
+    let scene = Scene::new();
+    let watch = scene.bob.start(&["watch"]);
+    scene.alice.json(&["send", "bob", "over TCP"]);
+    watch.find(|object| object["text"] == "over TCP");
+    scene.udp.block(None).expect("it lets all through");
+    scene.tcp.cut(true);
+    scene.alice.json(&["send", "bob", "over QUIC"]);
+    watch.find(|object| object["text"] == "over QUIC");
+    let (up, _) = scene.udp.counts();
+    assert!(up.delivered.bytes > 0, "{up:?}");
+    assert_eq!(scene.bob.json(&["log", "alice"]).len(), 2);
+}

@@ -179,7 +179,8 @@ impl Connection {
                 let sent = quic.stats().frame_tx;
                 sent.stream + sent.ping + sent.datagram + sent.max_data + sent.max_stream_data
             }
-            Transport::WebSocket(_) => 0,
+            // A ping goes along with what is sent.
+            Transport::WebSocket(line) => line.pings(),
         }
     }
 

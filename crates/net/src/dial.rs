@@ -1,6 +1,6 @@
 //! The connecting side.
 
-pub(crate) mod memory;
+mod memory;
 pub(crate) mod race;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -159,6 +159,7 @@ impl Dialer {
     /// # Errors
     /// [`DialError::Socket`].
     pub fn probe(&self) -> Result<(), DialError> {
+        self.websocket.probe();
         self.quic.probe()
     }
 

@@ -62,7 +62,7 @@ impl Driver {
                 }
             }
             News::Closed { .. } => self.former = None,
-            News::Frame(_) | News::Connected { .. } | News::Welcome(_) => {}
+            News::Frame(_) | News::Connected { .. } | News::Welcome(_) | News::Outdone => {}
         }
     }
 
@@ -117,7 +117,7 @@ impl Driver {
                 }
             }
             // Nothing comes before the welcome, and with it this line is the one in use.
-            News::Frame(_) => {}
+            News::Frame(_) | News::Outdone => {}
         }
     }
 

@@ -36,6 +36,10 @@ impl Driver {
                 self.moved(node).await;
                 self.parts.session.handle_dialed(now);
             }
+            News::Outdone => {
+                tracing::debug!("there is a better way to the node; moving to it");
+                self.parts.session.handle_moving(self.parts.login.node.clone(), now);
+            }
             News::Closed { reason, message } => {
                 tracing::debug!(close.reason = ?reason, "the connection ended: {message}");
                 self.trouble = message;

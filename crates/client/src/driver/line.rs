@@ -43,6 +43,8 @@ pub(super) enum News {
     },
     Welcome(pb::Welcome),
     Frame(pb::ServerFrame),
+    /// There is a better way to the same node than the one that the connection goes.
+    Outdone,
     /// It is over.
     Closed {
         reason: CloseReason,
@@ -250,14 +252,25 @@ async fn read(
     generation: u64,
     news: mpsc::Sender<(u64, News)>,
 ) {
-    let mut welcomed = false;
+    let (mut welcomed, mut outdone) = (false, false);
     let error = loop {
-        let next = if welcomed {
-            receiver.frame().await.map(|frame| frame.map(News::Frame))
-        } else {
-            receiver.frame().await.map(|welcome| welcome.map(News::Welcome))
+        let frame = async {
+            if welcomed {
+                receiver.frame().await.map(|frame| frame.map(News::Frame))
+            } else {
+                receiver.frame().await.map(|welcome| welcome.map(News::Welcome))
+            }
         };
-        welcomed = true;
+        let next = tokio::select! {
+            next = frame => {
+                welcomed = true;
+                next
+            }
+            () = connection.outdone(), if welcomed && !outdone => {
+                outdone = true;
+                Ok(Some(News::Outdone))
+            }
+        };
         match next {
             Ok(Some(said)) => {
                 if news.send((generation, said)).await.is_err() {

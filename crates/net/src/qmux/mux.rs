@@ -224,6 +224,12 @@ impl Mux {
         self.pings.round_trip()
     }
 
+    /// Pings that were sent; the peer answers each.
+    #[must_use]
+    pub const fn pings(&self) -> u64 {
+        self.pings.next()
+    }
+
     /// Asks for a sign of life now.
     pub fn ping(&mut self) {
         self.pings.want();

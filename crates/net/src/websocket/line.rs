@@ -120,6 +120,10 @@ impl Line {
         self.shared().heard.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn pings(&self) -> u64 {
+        self.shared().mux().pings()
+    }
+
     pub(crate) fn round_trip(&self) -> Duration {
         self.shared().mux().round_trip()
     }
