@@ -18,12 +18,13 @@ Figures mean something only from a release build, with nothing else on the machi
   cargo build --release --bins
   cargo run --release -p skein-bench -- pingpong --sessions 1000 --rate 1000 --seconds 10
   cargo run --release -p skein-bench -- transfer --bytes 256MiB
+  cargo run --release -p skein-bench -- networks
 
 The server and the raw quinn process of each scenario are started and ended by the bench, on free
 ports of 127.0.0.1. The exit code says whether everything arrived, not whether it was fast.
 See bench/README.md for what is measured.";
 
-/// Measures Skein against raw quinn in the same run.
+/// Measures Skein against raw quinn, and on bad networks against the same network undisturbed.
 #[derive(Debug, Parser)]
 #[command(name = "skein-bench", after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -41,7 +42,9 @@ pub(crate) enum Command {
     Pingpong(Pingpong),
     /// Rate of an upload and a download.
     Transfer(Transfer),
-    /// Both scenarios, tiny: whether they work.
+    /// Chat and an upload over networks that are lossy, interrupted or changing.
+    Networks(Networks),
+    /// All scenarios, tiny: whether they work.
     Smoke,
     /// The raw quinn process. Ends when its input does.
     #[command(hide = true)]
@@ -81,6 +84,35 @@ pub(crate) struct Transfer {
     /// How often each is measured; the median is told.
     #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..=20))]
     pub(crate) rounds: u32,
+}
+
+/// What of `networks` is run.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Networks {
+    /// Only this course, after the undisturbed one; may be given again for others.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// A short form: chat for 10 s and a file of 5 MB, without the long blackout.
+    #[arg(long)]
+    pub(crate) quick: bool,
+}
+
+impl Networks {
+    /// Two courses that take seconds.
+    pub(crate) fn tiny() -> Self {
+        let only = ["handover", "blackout-3s"];
+        Self { only: only.map(str::to_owned).to_vec(), quick: true }
+    }
+
+    /// Whether this course is to be run.
+    pub(crate) fn wants(&self, course: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == course)
+    }
+
+    /// Bytes of the file.
+    pub(crate) const fn file_bytes(&self) -> u64 {
+        if self.quick { 5_000_000 } else { 100_000_000 }
+    }
 }
 
 impl Pingpong {

@@ -30,6 +30,15 @@ pub(crate) enum Failure {
     /// The server did not take a session.
     #[error("a session could not be opened: {0}")]
     Dial(#[from] skein_net::dial::DialError),
+    /// A client of the SDK could not do its part.
+    #[error("a client failed: {0}")]
+    Client(#[from] skein_client::Error),
+    /// A part of the bench has panicked, which it has said.
+    #[error("a part of the bench ended: {0}")]
+    Task(#[from] tokio::task::JoinError),
+    /// A file did not arrive.
+    #[error("{0}: the file did not arrive")]
+    NoFile(&'static str),
     /// Messages are missing or came twice.
     #[error(
         "{what}: {missing} of {expected} messages did not arrive, {repeated} came twice, \

@@ -1,7 +1,8 @@
 //! Measures Skein against raw quinn in the same run, on the same machine, with the same processes.
 //!
 //! A scenario (in [`scenario`]) starts the real server, loads it, and does the same with a process
-//! that has nothing but quinn ([`baseline`]). What it finds is a list of [`report::Finding`]s.
+//! that has nothing but quinn ([`baseline`]); or it lets clients of the SDK do their work while the
+//! network is disturbed, and holds that against the same network undisturbed. What it finds is a list of [`report::Finding`]s.
 //! A run fails if anything went missing or was wrong, never because it was slow.
 
 mod arguments;
@@ -41,6 +42,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Pingpong(load) => scenario::pingpong::run(&load, &mut report).await,
         Command::Transfer(load) => scenario::transfer::run(&load, &mut report).await,
+        Command::Networks(load) => scenario::networks::run(&load, &mut report).await,
         Command::Smoke => scenario::smoke(&mut report).await,
         Command::Baseline { folder } => baseline::server::run(folder).await,
     }

@@ -56,8 +56,41 @@ pub(crate) enum Finding {
         #[serde(skip_serializing_if = "Option::is_none")]
         ratio_to: Option<&'static str>,
     },
+    /// How chat and an upload went on a disturbed network. Boxed, since it is the largest.
+    Network(Box<OnNetwork>),
     /// By how much the server's memory rose at most while it moved a file.
     Peak { system: &'static str, what: &'static str, file_bytes: u64, peak_bytes: u64 },
+}
+
+/// How chat and an upload went in one course.
+#[derive(Debug, Serialize)]
+pub(crate) struct OnNetwork {
+    pub(crate) course: &'static str,
+    /// `skein`, or `skein-tcp` where UDP was blocked all the time.
+    pub(crate) system: &'static str,
+    pub(crate) messages: u64,
+    /// From when messages were due until the other member had them. Those that never came count
+    /// nowhere here.
+    pub(crate) wait_p50_ms: Option<f64>,
+    pub(crate) wait_p99_ms: Option<f64>,
+    pub(crate) wait_max_ms: Option<f64>,
+    /// From the end of a disturbance until the first message that was due since it began; the
+    /// longest of all disturbances.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) back_ms: Option<f64>,
+    pub(crate) lost: u64,
+    pub(crate) doubled: u64,
+    pub(crate) file_bytes: u64,
+    pub(crate) upload_seconds: Option<f64>,
+    /// Seconds of these in which nothing got through at all.
+    pub(crate) blackout_seconds: f64,
+    /// The upload without the blackouts, as a multiple of the same system's undisturbed one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ratio: Option<f64>,
+    /// Bytes that the application sent more than once.
+    pub(crate) resent_bytes: u64,
+    /// How often the client was said to be in each state, by `state times`.
+    pub(crate) states: String,
 }
 
 /// Where findings go.
@@ -93,6 +126,10 @@ impl Report {
     }
 }
 
+const NETWORK_HEADING: &str = "\
+bad network    system     wait50 wait99    max   back  lost doubled  upload     x  again  states
+                              ms     ms     ms     ms                     s          KiB";
+
 const fn heading(finding: &Finding) -> &'static str {
     match finding {
         Finding::Latency { .. } => {
@@ -100,6 +137,7 @@ const fn heading(finding: &Finding) -> &'static str {
         }
         Finding::Memory { .. } => "memory           sessions  KiB a session    x",
         Finding::Rate { .. } => "transfer                 MiB      MB/s  ratio",
+        Finding::Network { .. } => NETWORK_HEADING,
         Finding::Peak { .. } => "peak growth              MiB       KiB",
     }
 }
@@ -134,11 +172,30 @@ fn row(finding: &Finding) -> String {
             let (name, mib) = (format!("{system} {what}"), *file_bytes as f64 / MIB);
             format!("{name:<20} {mib:>7.0} {megabytes_per_second:>9.1}{ratio}")
         }
+        Finding::Network(on) => network_row(on),
         Finding::Peak { system, what, file_bytes, peak_bytes } => {
             let (name, mib) = (format!("{system} {what}"), *file_bytes as f64 / MIB);
             format!("{name:<20} {mib:>7.0} {:>9}", peak_bytes / 1024)
         }
     }
+}
+
+fn network_row(on: &OnNetwork) -> String {
+    let whole = |figure: Option<f64>| figure.map_or("-".to_owned(), |one| format!("{one:.0}"));
+    let (p50, p99) = (whole(on.wait_p50_ms), whole(on.wait_p99_ms));
+    let (longest, back) = (whole(on.wait_max_ms), whole(on.back_ms));
+    let took = on.upload_seconds.map_or("-".to_owned(), |seconds| format!("{seconds:.1}"));
+    let ratio = on.ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
+    format!(
+        "{:<14} {:<10} {p50:>6} {p99:>6} {longest:>6} {back:>6} {:>5} {:>7} {took:>7} {ratio:>5} \
+         {:>6}  {}",
+        on.course,
+        on.system,
+        on.lost,
+        on.doubled,
+        on.resent_bytes.div_ceil(1024),
+        on.states,
+    )
 }
 
 /// How many times `base` a figure is. Against nothing it says nothing.

@@ -1,10 +1,11 @@
 //! The scenarios, one a file. Each tells what it has found, and fails if something went missing.
 
+pub(crate) mod networks;
 pub(crate) mod pingpong;
 pub(crate) mod transfer;
 
 use crate::{
-    arguments::{Pingpong, Transfer},
+    arguments::{Networks, Pingpong, Transfer},
     failure::Failure,
     report::Report,
 };
@@ -12,5 +13,6 @@ use crate::{
 /// Runs every scenario with a load that takes seconds, to show that it works.
 pub(crate) async fn smoke(report: &mut Report) -> Result<(), Failure> {
     pingpong::run(&Pingpong::tiny(), report).await?;
-    transfer::run(&Transfer::tiny(), report).await
+    transfer::run(&Transfer::tiny(), report).await?;
+    networks::run(&Networks::tiny(), report).await
 }

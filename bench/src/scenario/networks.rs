@@ -1,0 +1,85 @@
+//! `networks`: chat and an upload, by one client of the SDK, while its network does what networks
+//! do. Each course is played to a new server; the undisturbed one comes first, and the others are
+//! held against it.
+//!
+//! A [`course`] says what happens, a [`scene`] is who takes part, [`chat`] and [`upload`] are what
+//! they do, and [`tally`] makes figures of what they noted.
+
+mod chat;
+mod course;
+mod scene;
+mod tally;
+mod upload;
+
+use tokio::time::{Instant, sleep_until};
+
+use self::{
+    chat::Heard,
+    course::Course,
+    scene::{Scene, Way},
+    tally::Run,
+    upload::{File, Sent},
+};
+use crate::{arguments::Networks, failure::Failure, pace::Pace, report::Report};
+
+/// Messages that are due in a second.
+const RATE_PER_SECOND: u32 = 20;
+
+/// Measures every course that was asked for, after the undisturbed one.
+///
+/// # Errors
+/// If a message or the file did not arrive once, after all courses are through; or at once if the
+/// server cannot be used.
+pub(crate) async fn run(load: &Networks, report: &mut Report) -> Result<(), Failure> {
+    let file = File::make(load.file_bytes())?;
+    let mut bases = Vec::new();
+    let mut failures = Vec::new();
+    for course in Course::all(load.quick) {
+        if !course.is_undisturbed() && !load.wants(course.name) {
+            continue;
+        }
+        for way in [Way::Quic, Way::Tcp] {
+            let ran = play(&course, way, &file).await?;
+            if course.is_undisturbed() {
+                bases.push((way, ran.upload_seconds()));
+            }
+            let base = bases.iter().find(|(of, _)| *of == way).and_then(|(_, seconds)| *seconds);
+            report.tell(&tally::finding(&course, way, &ran, file.bytes, base));
+            failures.extend(ran.failure(course.name));
+        }
+    }
+    // The first says enough: the table has the others.
+    failures.into_iter().next().map_or(Ok(()), Err)
+}
+
+/// Plays one course.
+async fn play(course: &Course, way: Way, file: &File) -> Result<Run, Failure> {
+    let (scene, bob) = Scene::new(way, course.network).await?;
+    let messages = u64::from(RATE_PER_SECOND) * course.chat.as_secs();
+    let pace = Pace::new(RATE_PER_SECOND, messages, 1);
+    let begin = pace.due(0);
+    let heard = Heard::listen(&scene, bob, pace, messages);
+    let sent = Sent::send(&scene, file, begin).await?;
+    let (lanes, clock) = pace.start();
+    let writing = lanes.into_iter().map(|lane| chat::write(&scene, lane)).collect::<Vec<_>>();
+    turn(course, &scene, begin.into()).await?;
+    for one in writing {
+        one.await.map_err(Failure::from)??;
+    }
+    let unsent = clock.join().unwrap_or(messages);
+    let sent = sent.complete().await?;
+    let heard = heard.complete(pace.end()).await?;
+    Ok(Run { heard, sent, unsent })
+}
+
+/// Lets happen what the course has, when it is to.
+async fn turn(course: &Course, scene: &Scene, begin: Instant) -> Result<(), Failure> {
+    for turn in &course.turns {
+        sleep_until(begin + turn.at).await;
+        scene.apply(turn.step)?;
+        if turn.is_told {
+            scene.alice.network_changed().await;
+        }
+    }
+    Ok(())
+}
