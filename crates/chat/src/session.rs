@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use skein_core::{
     account::Identity,
+    contact::Conversation,
     id::{AccountId, LogId, Seq},
     limit,
     refusal::Code,
@@ -78,6 +79,18 @@ impl Session {
         let token = hash_token(&hello.token);
         let identity = Arc::new(answerer.identify(&token).await?);
         let (queue, drain) = queue();
+        let early = connection.is_early();
+        if early {
+            // Only the client that has said this can read it, so it may have it at once.
+            let logs = answerer.logs(identity.account.id).await?;
+            in_patience(patience, ending, answerer.welcome(&identity, logs, sender)).await?;
+            // For anyone else this ends here, and nobody has noticed.
+            let proven = async {
+                let proven = connection.proven().await;
+                proven.map_err(|closed| Refused::new(CloseCode::Normal, &closed.message))
+            };
+            in_patience(patience, ending, proven).await?;
+        }
         let entered = answerer.hub.enter(&identity, token, connection.clone(), queue.clone()).await;
         let number = entered.map_err(|refusal| match refusal.code {
             Code::Draining => Refused::draining(),
@@ -85,15 +98,16 @@ impl Session {
         })?;
         let account = identity.account.id;
         let mut place = Place { account, token, number, answerer, left: false };
-        let welcomed = tokio::select! {
-            welcomed = place.welcome(&identity, sender) => welcomed,
-            () = tokio::time::sleep(patience) => Err(Refused::new(
-                CloseCode::TimedOut,
-                "timed_out: the client does not read the welcome",
-            )),
-            () = ending.cancelled() => Err(Refused::draining()),
+        let settling = async {
+            let logs = place.settle().await?;
+            if !early {
+                return place.answerer.welcome(&identity, logs, sender).await;
+            }
+            // What was appended since it was welcomed nobody has told it.
+            queue.set_behind();
+            Ok(())
         };
-        if let Err(refused) = welcomed {
+        if let Err(refused) = in_patience(patience, ending, settling).await {
             place.leave();
             return Err(refused);
         }
@@ -157,34 +171,16 @@ impl Session {
 }
 
 impl Place {
-    /// Follows the account's logs and tells their heads, in this order, so that nothing appended in
+    /// Follows the account's logs. Their heads must be told after this, so that nothing appended in
     /// between is missed.
-    async fn welcome(&self, identity: &Identity, sender: &mut Sender) -> Result<(), Refused> {
-        let Answerer { hub, store, .. } = &self.answerer;
-        let personal = LogId::Personal(self.account);
-        hub.follow(self.number, &[personal]).await;
-        let conversations = store.conversations(self.account).await?;
-        let mut logs = vec![personal];
-        logs.extend(conversations.iter().map(|one| LogId::Conversation(one.id)));
-        hub.follow(self.number, &logs).await;
+    async fn settle(&self) -> Result<Logs, Refused> {
+        let Answerer { hub, .. } = &self.answerer;
+        hub.follow(self.number, &[LogId::Personal(self.account)]).await;
+        let logs = self.answerer.logs(self.account).await?;
+        hub.follow(self.number, &logs.ids).await;
         // A token that was revoked while it was being let in has already missed the news.
         self.answerer.identify(&self.token).await?;
-        let heads = store.heads(&logs).await?;
-        let mut welcome = pb::Welcome {
-            account: self.account.0,
-            name: identity.account.name.as_str().to_owned(),
-            heads: cursors(&logs, &heads),
-            conversations: conversations.into_iter().map(Into::into).collect(),
-        };
-        let mut frame = frame::encode(&welcome);
-        if frame.len() > frame::SERVER_FRAME_BYTES_MAX {
-            // Many thousands that have ended. Their names are missing then, but no message is.
-            welcome.conversations.clear();
-            frame = frame::encode(&welcome);
-        }
-        sender.bytes(frame).await.map_err(|error| {
-            Refused::new(CloseCode::Internal, &format!("the welcome was not taken: {error}"))
-        })
+        Ok(logs)
     }
 
     /// Resolves when the login is not good any more.
@@ -276,7 +272,61 @@ async fn send(
     }
 }
 
+/// The logs of an account.
+struct Logs {
+    ids: Vec<LogId>,
+    conversations: Vec<Conversation>,
+}
+
+/// Does a part of letting a client in, for which it has `patience`.
+async fn in_patience(
+    patience: Duration,
+    ending: &CancellationToken,
+    work: impl Future<Output = Result<(), Refused>>,
+) -> Result<(), Refused> {
+    tokio::select! {
+        done = work => done,
+        () = tokio::time::sleep(patience) => Err(Refused::new(
+            CloseCode::TimedOut,
+            "timed_out: the client does not read the welcome",
+        )),
+        () = ending.cancelled() => Err(Refused::draining()),
+    }
+}
+
 impl Answerer {
+    async fn logs(&self, account: AccountId) -> Result<Logs, Refused> {
+        let conversations = self.store.conversations(account).await?;
+        let mut ids = vec![LogId::Personal(account)];
+        ids.extend(conversations.iter().map(|one| LogId::Conversation(one.id)));
+        Ok(Logs { ids, conversations })
+    }
+
+    /// Tells the heads of all of the account's logs, and whom it talks to.
+    async fn welcome(
+        &self,
+        identity: &Identity,
+        logs: Logs,
+        sender: &mut Sender,
+    ) -> Result<(), Refused> {
+        let heads = self.store.heads(&logs.ids).await?;
+        let mut welcome = pb::Welcome {
+            account: identity.account.id.0,
+            name: identity.account.name.as_str().to_owned(),
+            heads: cursors(&logs.ids, &heads),
+            conversations: logs.conversations.into_iter().map(Into::into).collect(),
+        };
+        let mut frame = frame::encode(&welcome);
+        if frame.len() > frame::SERVER_FRAME_BYTES_MAX {
+            // Many thousands that have ended. Their names are missing then, but no message is.
+            welcome.conversations.clear();
+            frame = frame::encode(&welcome);
+        }
+        sender.bytes(frame).await.map_err(|error| {
+            Refused::new(CloseCode::Internal, &format!("the welcome was not taken: {error}"))
+        })
+    }
+
     /// The heads of all of the account's logs, as an event. The session follows any that it did not
     /// follow yet: a hint that it should may have been lost.
     async fn heads(&self, number: SessionNumber, account: AccountId) -> Result<Bytes, StoreError> {

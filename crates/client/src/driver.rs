@@ -346,6 +346,7 @@ impl Driver {
             token: self.parts.login.token.clone(),
             node,
             manner,
+            hello: self.hello(self.parts.session.cursors()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! A connection: it opens and accepts streams until one side closes it or the path is gone.
 
 use std::{
+    fmt,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -17,7 +18,7 @@ use crate::{
     dial::race::Outlook,
     metric::{self, Open},
     priority::Priority,
-    quic,
+    quic::{self, early::Begun},
     stream::{Incoming, Outgoing, Receiver, Sender},
     transport,
     websocket::line::Line,
@@ -32,10 +33,11 @@ pub struct Connection {
     guest: Option<Arc<Guest>>,
     /// Looks out for a better way, where it was dialed and there may be one.
     outlook: Option<Arc<Outlook>>,
+    /// The stream with which it began, until it is taken.
+    begun: Arc<Mutex<Option<(Sender, Receiver)>>>,
 }
 
 /// What an accepted connection holds until its last clone is dropped.
-#[derive(Debug)]
 pub(crate) struct Guest {
     /// Counts it.
     _open: Open,
@@ -43,6 +45,9 @@ pub(crate) struct Guest {
     place: Mutex<Option<Place>>,
     /// What keeps it under watch, where the peer can move.
     _watched: Option<Arc<quinn::Connection>>,
+    is_early: bool,
+    /// Resolves when the handshake is over; `None` once it is.
+    handshake: tokio::sync::Mutex<Option<quinn::ZeroRttAccepted>>,
 }
 
 /// What carries it. WebTransport will be another form.
@@ -69,16 +74,57 @@ pub struct Closed {
 const REASON_BYTES_MAX: usize = 512;
 
 impl Connection {
-    pub(crate) const fn dialed(transport: Transport) -> Self {
-        Self { transport, guest: None, outlook: None }
+    pub(crate) fn dialed(transport: Transport) -> Self {
+        Self { transport, guest: None, outlook: None, begun: Arc::default() }
     }
 
     pub(crate) fn accepted(transport: Transport, guest: Guest) -> Self {
-        Self { transport, guest: Some(Arc::new(guest)), outlook: None }
+        Self { guest: Some(Arc::new(guest)), ..Self::dialed(transport) }
+    }
+
+    /// It began with this stream.
+    pub(crate) fn beginning(self, begun: Option<Begun>) -> Self {
+        let server = self.guest.is_some();
+        let frame_bytes_max = if server { FRAME_BYTES_MAX } else { SERVER_FRAME_BYTES_MAX };
+        let begun =
+            begun.map(|(send, receive)| halves(send.into(), receive.into(), frame_bytes_max));
+        Self { begun: Arc::new(Mutex::new(begun)), ..self }
     }
 
     pub(crate) fn with(self, outlook: Outlook) -> Self {
         Self { outlook: Some(Arc::new(outlook)), ..self }
+    }
+
+    /// The stream on which the first frame went with the first packets, if the server has taken
+    /// it.
+    #[must_use]
+    pub fn take_begun(&self) -> Option<(Sender, Receiver)> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether the client began to speak before it had shown that it holds the keys of this
+    /// connection. What it says until then may be a recording of what another has said, and nothing
+    /// that matters may be done for it; but what it is answered only the true one can read.
+    #[must_use]
+    pub fn is_early(&self) -> bool {
+        self.guest.as_ref().is_some_and(|guest| guest.is_early)
+    }
+
+    /// Resolves once the client has shown that it holds the keys of this connection.
+    ///
+    /// # Errors
+    /// If the connection has ended.
+    pub async fn proven(&self) -> Result<(), Closed> {
+        let Some(guest) = &self.guest else { return Ok(()) };
+        let mut handshake = guest.handshake.lock().await;
+        if let (Some(over), Transport::Quic(quic)) = (handshake.as_mut(), &self.transport) {
+            over.await;
+            *handshake = None;
+            let ended = quic.close_reason();
+            metric::handshake(metric::QUIC, if ended.is_none() { "done" } else { "failed" });
+            return ended.map_or(Ok(()), |reason| Err(quic::closed(reason)));
+        }
+        Ok(())
     }
 
     /// Opens a stream. Waits while the peer allows no more streams.
@@ -106,6 +152,9 @@ impl Connection {
     /// # Errors
     /// If the connection has ended.
     pub async fn accept(&self) -> Result<(Sender, Receiver), Closed> {
+        if let Some(begun) = self.take_begun() {
+            return Ok(begun);
+        }
         match &self.transport {
             Transport::Quic(quic) => {
                 let (send, receive) = quic.accept_bi().await.map_err(quic::closed)?;
@@ -206,7 +255,25 @@ impl Connection {
 impl Guest {
     pub(crate) fn new(place: Place, watched: Option<Arc<quinn::Connection>>) -> Self {
         let transport = if watched.is_some() { metric::QUIC } else { metric::WEBSOCKET };
-        Self { _open: Open::new(transport), place: Mutex::new(Some(place)), _watched: watched }
+        Self {
+            _open: Open::new(transport),
+            place: Mutex::new(Some(place)),
+            _watched: watched,
+            is_early: false,
+            handshake: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// It has spoken before its handshake was over, which `handshake` tells.
+    pub(crate) fn early(self, handshake: Option<quinn::ZeroRttAccepted>) -> Self {
+        let is_early = handshake.is_some();
+        Self { is_early, handshake: tokio::sync::Mutex::new(handshake), ..self }
+    }
+}
+
+impl fmt::Debug for Guest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guest").field("is_early", &self.is_early).finish_non_exhaustive()
     }
 }
 

@@ -3,9 +3,17 @@
 mod memory;
 pub(crate) mod race;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
+use bytes::Bytes;
+use prost::Message;
 use skein_core::port::directory::{ChatNode, Trust};
+use skein_wire::frame;
 use thiserror::Error;
 
 use self::{
@@ -118,6 +126,28 @@ impl Dialer {
     /// # Errors
     /// [`DialError`], of the last address tried.
     pub async fn dial(&self, node: &ChatNode) -> Result<Connection, DialError> {
+        self.connect(node, None).await
+    }
+
+    /// Connects to a chat node. If it was there before, `first` goes with the first packets, on a
+    /// stream that [`Connection::take_begun`] gives if the node has taken it. Somebody may record
+    /// these packets and send them again, so `first` must ask for nothing that matters twice.
+    ///
+    /// # Errors
+    /// [`DialError`], of the last address tried.
+    pub async fn dial_early(
+        &self,
+        node: &ChatNode,
+        first: &impl Message,
+    ) -> Result<Connection, DialError> {
+        self.connect(node, Some(frame::encode(first))).await
+    }
+
+    async fn connect(
+        &self,
+        node: &ChatNode,
+        first: Option<Bytes>,
+    ) -> Result<Connection, DialError> {
         let resolved = tokio::net::lookup_host(&node.address).await;
         let mut addresses: Vec<_> = resolved
             .map_err(|source| DialError::Resolve { address: node.address.clone(), source })?
@@ -125,22 +155,22 @@ impl Dialer {
             .collect();
         // Those of a family that the network does not have come last: nothing would answer.
         addresses.sort_by_key(|address| watch::local_address(*address).is_none());
-        let Some(first) = addresses.first() else {
+        let Some(network) = addresses.first().copied().map(Network::towards) else {
             return Err(unreachable_node(node, "it has no address"));
         };
-        let websocket = in_turn(
-            addresses.clone().into_iter().map(|address| self.websocket.dial(node, address)),
-        );
+        // What is to be said first is said once: later attempts only look whether QUIC works.
+        let first = Mutex::new(first);
+        let (quic, attempted, to) = (Arc::clone(&self.quic), node.clone(), addresses.clone());
+        let quic = move || {
+            let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+            attempts(Arc::clone(&quic), attempted.clone(), to.clone(), first)
+        };
+        let websocket =
+            in_turn(addresses.into_iter().map(|address| self.websocket.dial(node, address)));
         match self.transports {
-            Transports::Quic => attempts(Arc::clone(&self.quic), node.clone(), addresses).await,
+            Transports::Quic => quic().await,
             Transports::WebSocket => websocket.await,
-            Transports::Both => {
-                let network = Network::towards(*first);
-                let (quic, node, addresses) =
-                    (Arc::clone(&self.quic), node.clone(), addresses.clone());
-                let quic = move || attempts(Arc::clone(&quic), node.clone(), addresses.clone());
-                Box::pin(race(quic, websocket, network, &self.memory)).await
-            }
+            Transports::Both => Box::pin(race(quic, websocket, network, &self.memory)).await,
         }
     }
 
@@ -175,8 +205,9 @@ async fn attempts(
     quic: Arc<QuicDialer>,
     node: ChatNode,
     addresses: Vec<SocketAddr>,
+    first: Option<Bytes>,
 ) -> Result<Connection, DialError> {
-    in_turn(addresses.into_iter().map(|address| quic.dial(&node, address))).await
+    in_turn(addresses.into_iter().map(|address| quic.dial(&node, address, first.clone()))).await
 }
 
 pub(crate) fn server_name(node: &ChatNode) -> &str {

@@ -184,7 +184,8 @@ enum Transport {
 }
 
 impl Arriving {
-    /// Does the handshake.
+    /// Does the handshake, or as much of it as it takes until the client says something: see
+    /// [`Connection::is_early`].
     ///
     /// # Errors
     /// If the client does not finish it in time, or speaks another protocol.

@@ -3,7 +3,8 @@
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
 /// Handshakes of clients, by `transport`, which is `quic` or `websocket`, and by `outcome`: `done`,
-/// `failed`, `timed_out`, `refused` or `challenged`.
+/// `failed`, `timed_out`, `refused` or `challenged`; those in which the client spoke early also count
+/// as `early`.
 pub const HANDSHAKES: &str = "skein_net_handshakes_total";
 /// Connections that were accepted and are open, by `transport`.
 pub const CONNECTIONS: &str = "skein_net_connections";

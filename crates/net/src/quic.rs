@@ -1,6 +1,7 @@
 //! QUIC's own: how quinn's errors read in the words that all transports share.
 
 pub(crate) mod dial;
+pub(crate) mod early;
 pub(crate) mod listen;
 
 use skein_core::refusal::Code;

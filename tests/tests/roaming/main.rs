@@ -1,4 +1,5 @@
 //! Clients whose network changes, stalls and comes back: real servers behind a bad network.
 
+mod early;
 mod handover;
 mod scene;

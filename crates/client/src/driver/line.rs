@@ -67,6 +67,8 @@ pub(super) struct Line {
 struct Opening {
     sender: Sender,
     receiver: Receiver,
+    /// The hello went with the first packets.
+    greeted: bool,
     requests: mpsc::Receiver<pb::Request>,
     generation: u64,
     news: mpsc::Sender<(u64, News)>,
@@ -80,6 +82,8 @@ pub(super) struct Plan {
     /// The node that was named last.
     pub(super) node: ChatNode,
     pub(super) manner: Manner,
+    /// What is said with the first packets if the node was there before.
+    pub(super) hello: pb::SessionOpen,
 }
 
 /// Which node to connect to.
@@ -116,10 +120,18 @@ impl Plan {
         news: mpsc::Sender<(u64, News)>,
     ) -> Result<(Line, ChatNode), (CloseReason, String)> {
         let (connection, node) = self.reach().await?;
-        let opened = connection.open(Priority::Session).await;
-        let (sender, receiver) = opened.map_err(|closed| reason_of(&closed))?;
+        let begun = connection.take_begun();
+        let greeted = begun.is_some();
+        let (sender, receiver) = match begun {
+            Some(begun) => begun,
+            None => {
+                let opened = connection.open(Priority::Session).await;
+                opened.map_err(|closed| reason_of(&closed))?
+            }
+        };
+        sender.prioritise(Priority::Session);
         let (requests_in, requests) = mpsc::channel(REQUESTS_MAX);
-        let opening = Opening { sender, receiver, requests, generation, news };
+        let opening = Opening { sender, receiver, greeted, requests, generation, news };
         let heard = connection.datagrams_received();
         let asked = connection.frames_asking();
         let line = Line { connection, opening: Some(opening), requests: requests_in, heard, asked };
@@ -162,7 +174,7 @@ impl Plan {
     }
 
     async fn dial(&self, node: ChatNode) -> Result<(Connection, ChatNode), (CloseReason, String)> {
-        match self.dialer.dial(&node).await {
+        match self.dialer.dial_early(&node, &open(self.hello.clone())).await {
             Ok(connection) => Ok((connection, node)),
             Err(error) => Err((CloseReason::Lost, error.to_string())),
         }
@@ -213,10 +225,9 @@ impl Line {
     /// Says hello, and lets requests and news flow from then on.
     pub(super) fn greet(&mut self, hello: pb::SessionOpen) {
         let Some(opening) = self.opening.take() else { return };
-        let Opening { mut sender, receiver, mut requests, generation, news } = opening;
+        let Opening { mut sender, receiver, greeted, mut requests, generation, news } = opening;
         tokio::spawn(async move {
-            let open = pb::Open { kind: Some(pb::open::Kind::Session(hello)) };
-            let mut sent = sender.frame(&open).await;
+            let mut sent = if greeted { Ok(()) } else { sender.frame(&open(hello)).await };
             while sent.is_ok() {
                 let Some(request) = requests.recv().await else { break };
                 sent = sender.frame(&request).await;
@@ -244,6 +255,10 @@ impl Line {
             self.connection.close(CloseCode::Internal, "too many requests wait");
         }
     }
+}
+
+const fn open(hello: pb::SessionOpen) -> pb::Open {
+    pb::Open { kind: Some(pb::open::Kind::Session(hello)) }
 }
 
 async fn read(

@@ -142,7 +142,7 @@ impl Session {
         if self.link != Link::Connecting {
             return;
         }
-        let cursors = self.logs.cursors();
+        let cursors = self.cursors();
         self.effects.push_back(Effect::SendHello { cursors });
         self.enter(Link::AwaitingWelcome { since: now });
     }

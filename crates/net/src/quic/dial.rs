@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use quinn::{
     AsyncUdpSocket, ClientConfig, Endpoint, EndpointConfig, Runtime, TokenMemoryCache, TokenStore,
     TokioRuntime, crypto::rustls::QuicClientConfig,
@@ -15,7 +16,10 @@ use skein_core::port::directory::{ChatNode, Trust};
 use crate::{
     connection::Connection,
     dial::{DialConfig, DialError, server_name, unreachable_node},
-    quic::closed,
+    quic::{
+        closed,
+        early::{self, Known},
+    },
     tls, transport,
 };
 
@@ -26,6 +30,8 @@ pub(crate) struct QuicDialer {
     config: DialConfig,
     /// What servers have given this client, to be known to them the next time.
     tokens: Arc<dyn TokenStore>,
+    /// How to connect to nodes, with the tickets that they have given.
+    known: Mutex<Known<(String, Trust), QuicClientConfig>>,
 }
 
 impl fmt::Debug for QuicDialer {
@@ -48,7 +54,8 @@ impl QuicDialer {
         let v4 = Port::open(Ipv4Addr::UNSPECIFIED.into()).map_err(DialError::Socket)?;
         // A host without IPv6 has only that.
         let v6 = Port::open(Ipv6Addr::UNSPECIFIED.into()).ok();
-        Ok(Self { v4, v6, config, tokens: Arc::new(TokenMemoryCache::default()) })
+        let tokens = Arc::new(TokenMemoryCache::default());
+        Ok(Self { v4, v6, config, tokens, known: Mutex::new(Known::new()) })
     }
 
     /// Moves the live connections to new sockets, as after a change of network. They go on.
@@ -72,22 +79,27 @@ impl QuicDialer {
         }
     }
 
-    /// Connects to one address of a chat node.
+    /// Connects to one address of a chat node, with `first` as the first frame if that can be said
+    /// early.
     pub(crate) async fn dial(
         &self,
         node: &ChatNode,
         address: SocketAddr,
+        first: Option<Bytes>,
     ) -> Result<Connection, DialError> {
         let port = if address.is_ipv4() { Some(&self.v4) } else { self.v6.as_ref() };
         let port = port.ok_or_else(|| unreachable_node(node, "this host has no IPv6"))?;
-        let config = self.client_config(&node.trust)?;
+        let config = self.client_config(node)?;
         let connecting = port
             .endpoint
             .connect_with(config, address, server_name(node))
             .map_err(|error| unreachable_node(node, &error.to_string()))?;
-        let established = tokio::time::timeout(self.config.handshake_timeout, connecting).await;
+        let shaking = early::shake(connecting, first);
+        let established = tokio::time::timeout(self.config.handshake_timeout, shaking).await;
         match established {
-            Ok(Ok(connection)) => Ok(Connection::dialed(connection.into())),
+            Ok(Ok((connection, begun))) => {
+                Ok(Connection::dialed(connection.into()).beginning(begun))
+            }
             Ok(Err(error)) if is_distrust(&error) => {
                 Err(DialError::Untrusted { address: node.address.clone() })
             }
@@ -100,12 +112,18 @@ impl QuicDialer {
         }
     }
 
-    fn client_config(&self, trust: &Trust) -> Result<ClientConfig, DialError> {
-        let tls = tls::client(trust, tls::ALPN_SKEIN)
-            .map_err(|error| DialError::Tls(error.to_string()))?;
-        let quic =
-            QuicClientConfig::try_from(tls).map_err(|error| DialError::Tls(error.to_string()))?;
-        let mut config = ClientConfig::new(Arc::new(quic));
+    fn client_config(&self, node: &ChatNode) -> Result<ClientConfig, DialError> {
+        let make = || {
+            let mut tls = tls::client(&node.trust, tls::ALPN_SKEIN)
+                .map_err(|error| DialError::Tls(error.to_string()))?;
+            early::offer(&mut tls);
+            QuicClientConfig::try_from(tls).map_err(|error| DialError::Tls(error.to_string()))
+        };
+        // A ticket stands for a certificate that was checked, so it is used only where the same
+        // would be checked again.
+        let key = (node.address.clone(), node.trust.clone());
+        let quic = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(key, make)?;
+        let mut config = ClientConfig::new(quic);
         config
             .transport_config(transport::client(self.config.idle_timeout, self.config.keep_alive))
             .token_store(Arc::clone(&self.tokens));

@@ -22,7 +22,10 @@ use crate::{
     listen::{BindError, ListenConfig},
     metric,
     migration::Watch,
-    quic::closed,
+    quic::{
+        closed,
+        early::{self, Answered},
+    },
     reset::{RESET_INTERVAL, ResetKey},
     tls, token, transport,
 };
@@ -112,29 +115,32 @@ pub(crate) struct QuicArriving {
 }
 
 impl QuicArriving {
-    /// Does the handshake.
+    /// Does the handshake, or as much of it as it takes until the client says something.
     pub(crate) async fn establish(self) -> Result<Connection, Closed> {
-        let handshake = async {
-            match self.incoming.accept() {
-                Ok(connecting) => connecting.await,
-                Err(error) => Err(error),
-            }
-        };
         // What is given up here is closed by being dropped.
-        let Ok(connection) = tokio::time::timeout(self.timeout, handshake).await else {
+        let shaking = early::answer(self.incoming);
+        let Ok(shaken) = tokio::time::timeout(self.timeout, shaking).await else {
             metric::handshake(metric::QUIC, "timed_out");
             return Err(closed(quinn::ConnectionError::TimedOut));
         };
-        metric::handshake(metric::QUIC, if connection.is_ok() { "done" } else { "failed" });
-        let connection = connection.map_err(closed)?;
-        let guest = Guest::new(self.place, Some(self.watch.add(&connection)));
+        let outcome = match &shaken {
+            Ok(Answered { early: None, .. }) => "done",
+            Ok(Answered { early: Some(_), .. }) => "early",
+            Err(_) => "failed",
+        };
+        metric::handshake(metric::QUIC, outcome);
+        let Answered { connection, early } = shaken.map_err(closed)?;
+        let (handshake, begun) = early.unzip();
+        let guest = Guest::new(self.place, Some(self.watch.add(&connection))).early(handshake);
         let alpn = connection
             .handshake_data()
             .and_then(|data| data.downcast::<HandshakeData>().ok())
             .and_then(|data| data.protocol);
         match alpn.as_deref() {
             // TLS has refused anything that is not offered; `h3` will be another arm here.
-            Some(tls::ALPN_SKEIN) => Ok(Connection::accepted(connection.into(), guest)),
+            Some(tls::ALPN_SKEIN) => {
+                Ok(Connection::accepted(connection.into(), guest).beginning(begun))
+            }
             _ => {
                 let refused = Connection::accepted(connection.into(), guest);
                 refused.close(CloseCode::Protocol, "this server speaks skein/1");
@@ -159,8 +165,9 @@ fn server_config(
     config: &ListenConfig,
     tokens: &ValidationTokenConfig,
 ) -> Result<ServerConfig, BindError> {
-    let tls = QuicServerConfig::try_from(tls::server(identity, tls::ALPN_SKEIN)?)
-        .map_err(|_| BindError::CipherSuite)?;
+    let mut tls = tls::server(identity, tls::ALPN_SKEIN)?;
+    early::take(&mut tls);
+    let tls = QuicServerConfig::try_from(tls).map_err(|_| BindError::CipherSuite)?;
     let mut server = ServerConfig::new(Arc::new(tls), token::key(&config.secret));
     server
         .transport_config(transport::server(config.idle_timeout))

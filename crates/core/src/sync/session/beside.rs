@@ -29,6 +29,12 @@ pub(super) struct Beside {
 }
 
 impl Session {
+    /// Where it is in each log that it follows, as a hello says it over whichever connection.
+    #[must_use]
+    pub fn cursors(&self) -> Vec<(LogId, Seq)> {
+        self.logs.cursors()
+    }
+
     /// The server goes away and names the node that takes this session.
     pub fn handle_moving(&mut self, node: ChatNode, now: Timestamp) {
         if !matches!(self.link, Link::Live { .. }) {
@@ -47,7 +53,7 @@ impl Session {
             return;
         };
         beside.hello = Some(now);
-        let cursors = self.logs.cursors();
+        let cursors = self.cursors();
         self.effects.push_back(Effect::SendHelloBeside { cursors });
     }
 
