@@ -3,7 +3,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, value_parser};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+
+use crate::congestion::contender::Contender;
 
 /// Sessions of one run at most: what one address can have at the server with its default limits.
 const SESSIONS_MAX: i64 = 20_000;
@@ -44,6 +46,8 @@ pub(crate) enum Command {
     Transfer(Transfer),
     /// Chat and an upload over networks that are lossy, interrupted or changing.
     Networks(Networks),
+    /// Congestion controllers against each other, over modelled paths in virtual time.
+    Congestion(Congestion),
     /// All scenarios, tiny: whether they work.
     Smoke,
     /// The raw quinn process. Ends when its input does.
@@ -112,6 +116,32 @@ impl Networks {
     /// Bytes of the file.
     pub(crate) const fn file_bytes(&self) -> u64 {
         if self.quick { 5_000_000 } else { 100_000_000 }
+    }
+}
+
+/// What `congestion` compares.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Congestion {
+    /// Only these controllers.
+    #[arg(long, value_enum)]
+    controller: Vec<Contender>,
+    /// Only the paths with this in their names.
+    #[arg(long, default_value = "")]
+    path: String,
+}
+
+impl Congestion {
+    /// The controllers, all if none was named.
+    pub(crate) fn contenders(&self) -> Vec<Contender> {
+        match &self.controller[..] {
+            [] => Contender::value_variants().to_vec(),
+            some => some.to_vec(),
+        }
+    }
+
+    /// Whether a path is to be measured.
+    pub(crate) fn wants(&self, path: &str) -> bool {
+        path.contains(&self.path)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::latency::Summary;
+use crate::{congestion::contender::Contender, latency::Summary};
 
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -58,6 +58,47 @@ pub(crate) enum Finding {
     },
     /// How chat and an upload went on a disturbed network. Boxed, since it is the largest.
     Network(Box<OnNetwork>),
+    /// What one flow moved on a modelled path.
+    Alone {
+        path: &'static str,
+        controller: Contender,
+        megabits_per_second: f64,
+        first_3_s_megabits_per_second: f64,
+        wait_mean_ms: f64,
+        wait_p95_ms: f64,
+        /// The least of each half second, on average.
+        wait_standing_ms: f64,
+        overflowed_packets: u64,
+    },
+    /// What one flow moved in five seconds of a modelled path that changes.
+    Changing {
+        path: &'static str,
+        controller: Contender,
+        from_s: f64,
+        megabits_per_second: f64,
+        wait_mean_ms: f64,
+    },
+    /// What two flows on a modelled path moved.
+    Shared {
+        path: &'static str,
+        controller: Contender,
+        megabits_per_second: f64,
+        other_megabits_per_second: f64,
+        ratio: f64,
+        wait_mean_ms: f64,
+        wait_standing_ms: f64,
+    },
+    /// How long messages and their echoes took on a modelled path.
+    Chat {
+        path: &'static str,
+        controller: Contender,
+        messages: usize,
+        p50_ms: f64,
+        p99_ms: f64,
+        max_ms: f64,
+        up_megabits_per_second: f64,
+        down_megabits_per_second: f64,
+    },
     /// By how much the server's memory rose at most while it moved a file.
     Peak { system: &'static str, what: &'static str, file_bytes: u64, peak_bytes: u64 },
 }
@@ -139,6 +180,19 @@ const fn heading(finding: &Finding) -> &'static str {
         Finding::Rate { .. } => "transfer                 MiB      MB/s  ratio",
         Finding::Network { .. } => NETWORK_HEADING,
         Finding::Peak { .. } => "peak growth              MiB       KiB",
+        Finding::Alone { .. } => {
+            "alone                          controller  Mbit/s  first 3 s  wait ms    p95  standing  \
+             overflow"
+        }
+        Finding::Changing { .. } => {
+            "a path that changes            controller  from s  Mbit/s  wait ms"
+        }
+        Finding::Shared { .. } => {
+            "shared                         controller  Mbit/s   other  ratio  wait ms  standing"
+        }
+        Finding::Chat { .. } => {
+            "chat                           controller  p50 ms  p99 ms   max ms      up    down"
+        }
     }
 }
 
@@ -173,6 +227,10 @@ fn row(finding: &Finding) -> String {
             format!("{name:<20} {mib:>7.0} {megabytes_per_second:>9.1}{ratio}")
         }
         Finding::Network(on) => network_row(on),
+        Finding::Alone { .. }
+        | Finding::Changing { .. }
+        | Finding::Shared { .. }
+        | Finding::Chat { .. } => modelled(finding),
         Finding::Peak { system, what, file_bytes, peak_bytes } => {
             let (name, mib) = (format!("{system} {what}"), *file_bytes as f64 / MIB);
             format!("{name:<20} {mib:>7.0} {:>9}", peak_bytes / 1024)
@@ -196,6 +254,58 @@ fn network_row(on: &OnNetwork) -> String {
         on.resent_bytes.div_ceil(1024),
         on.states,
     )
+}
+
+/// A row about a modelled path.
+fn modelled(finding: &Finding) -> String {
+    match finding {
+        Finding::Alone {
+            path,
+            controller,
+            megabits_per_second: rate,
+            first_3_s_megabits_per_second: first,
+            wait_mean_ms: mean,
+            wait_p95_ms: p95,
+            wait_standing_ms: standing,
+            overflowed_packets: overflowed,
+        } => format!(
+            "{path:<30} {controller:<10} {rate:>7.2} {first:>10.2} {mean:>8.1} {p95:>6.1} \
+             {standing:>9.1} {overflowed:>9}"
+        ),
+        Finding::Changing {
+            path,
+            controller,
+            from_s,
+            megabits_per_second: rate,
+            wait_mean_ms: mean,
+        } => format!("{path:<30} {controller:<10} {from_s:>7} {rate:>7.2} {mean:>8.1}"),
+        Finding::Shared {
+            path,
+            controller,
+            megabits_per_second: rate,
+            other_megabits_per_second: other,
+            ratio,
+            wait_mean_ms: mean,
+            wait_standing_ms: standing,
+        } => format!(
+            "{path:<30} {controller:<10} {rate:>7.2} {other:>7.2} {ratio:>6.2} {mean:>8.1} \
+             {standing:>9.1}"
+        ),
+        Finding::Chat {
+            path,
+            controller,
+            p50_ms,
+            p99_ms,
+            max_ms,
+            up_megabits_per_second: up,
+            down_megabits_per_second: down,
+            ..
+        } => format!(
+            "{path:<30} {controller:<10} {p50_ms:>7.1} {p99_ms:>7.1} {max_ms:>8.1} {up:>7.2} \
+             {down:>7.2}"
+        ),
+        _ => String::new(),
+    }
 }
 
 /// How many times `base` a figure is. Against nothing it says nothing.

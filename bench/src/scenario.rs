@@ -1,5 +1,6 @@
 //! The scenarios, one a file. Each tells what it has found, and fails if something went missing.
 
+pub(crate) mod congestion;
 pub(crate) mod networks;
 pub(crate) mod pingpong;
 pub(crate) mod transfer;

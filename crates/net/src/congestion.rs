@@ -9,7 +9,7 @@
 //!
 //! quinn paces at 5/4 of a window each round trip and offers no other control of the pace, so a
 //! model that needs a pace of its own, as BBR does, has nothing to hold its queue down here; the
-//! window alone must. docs/adr/0004 compares what there is.
+//! window alone must. docs/adr/0008 compares what there is.
 
 mod contend;
 mod cruise;

@@ -11,17 +11,19 @@ use crate::congestion;
 const STREAMS_BEFORE_LOGIN: u32 = 4;
 /// Streams that a peer may have open after it has logged in. quinn allocates for each.
 const STREAMS_AFTER_LOGIN: u32 = 16;
-/// Bytes that one stream may hold unread. An upload never runs further ahead than 2 MiB.
-const STREAM_RECEIVE_BYTES: u32 = 2 * 1024 * 1024;
+/// Bytes that one stream may hold unread: 200 Mbit/s at 80 ms, 50 Mbit/s at 300 ms. With more, a path
+/// that loses much could end a connection: quinn gives it up when what has arrived of a stream is in
+/// over 1,024 pieces, and 2 MiB of which every other packet is lost are some 900.
+pub const STREAM_BYTES: u32 = 2 * 1024 * 1024;
 /// Bytes that a connection may hold unread before login. A longer hello arrives all the same, as
 /// it is read.
 const RECEIVE_BYTES_BEFORE_LOGIN: u32 = 64 * 1024;
-/// Bytes that a connection may hold unread after login.
-const RECEIVE_BYTES_AFTER_LOGIN: u32 = 4 * 1024 * 1024;
+/// Bytes that a connection may hold unread, and have sent and not acknowledged, after login. Bulk may
+/// use up what its streams have; three of them leave room for the session, which would wait behind
+/// them otherwise, whatever its priority.
+pub const BYTES_AFTER_LOGIN: u32 = 4 * STREAM_BYTES;
 /// Bytes sent and not acknowledged before login.
 const SEND_BYTES_BEFORE_LOGIN: u64 = 256 * 1024;
-/// Bytes sent and not acknowledged after login.
-const SEND_BYTES_AFTER_LOGIN: u64 = 2 * 1024 * 1024;
 /// Bytes of datagrams that wait in each direction.
 const DATAGRAM_BYTES: usize = 64 * 1024;
 /// Bytes that the kernel is asked to buffer for the UDP socket in each direction.
@@ -42,8 +44,8 @@ pub(crate) fn client(idle_timeout: Duration, keep_alive: Duration) -> Arc<Transp
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
-        .receive_window(RECEIVE_BYTES_AFTER_LOGIN.into())
-        .send_window(SEND_BYTES_AFTER_LOGIN)
+        .receive_window(BYTES_AFTER_LOGIN.into())
+        .send_window(BYTES_AFTER_LOGIN.into())
         .keep_alive_interval(Some(keep_alive));
     Arc::new(both(config, idle_timeout))
 }
@@ -51,8 +53,8 @@ pub(crate) fn client(idle_timeout: Duration, keep_alive: Duration) -> Arc<Transp
 /// The peer has logged in: it may move bulk.
 pub(crate) fn raise(connection: &quinn::Connection) {
     connection.set_max_concurrent_bi_streams(STREAMS_AFTER_LOGIN.into());
-    connection.set_receive_window(RECEIVE_BYTES_AFTER_LOGIN.into());
-    connection.set_send_window(SEND_BYTES_AFTER_LOGIN);
+    connection.set_receive_window(BYTES_AFTER_LOGIN.into());
+    connection.set_send_window(BYTES_AFTER_LOGIN.into());
 }
 
 /// Asks for large socket buffers: the kernel drops what arrives while the process is not scheduled.
@@ -74,7 +76,7 @@ fn both(mut config: TransportConfig, idle_timeout: Duration) -> TransportConfig 
     config
         .congestion_controller_factory(Arc::new(congestion::Factory))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .stream_receive_window(STREAM_RECEIVE_BYTES.into())
+        .stream_receive_window(STREAM_BYTES.into())
         .datagram_receive_buffer_size(Some(DATAGRAM_BYTES))
         .datagram_send_buffer_size(DATAGRAM_BYTES)
         .max_idle_timeout(Some(idle_timeout));

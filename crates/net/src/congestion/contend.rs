@@ -40,6 +40,7 @@ pub(super) struct Rivalry {
     looks: u32,
     left_at: f64,
     left_window: f64,
+    left_curve: Option<Curve>,
 }
 
 /// The window while contending. Windows are in packets, times in seconds.
@@ -79,7 +80,13 @@ pub(super) struct Seen {
 
 impl Rivalry {
     pub(super) const fn new() -> Self {
-        Self { look_after: LOOK_SECONDS, looks: 0, left_at: f64::NEG_INFINITY, left_window: 0.0 }
+        Self {
+            look_after: LOOK_SECONDS,
+            looks: 0,
+            left_at: f64::NEG_INFINITY,
+            left_window: 0.0,
+            left_curve: None,
+        }
     }
 
     /// A contest begins. It has the window that it returns; without contest it was `window`.
@@ -91,8 +98,13 @@ impl Rivalry {
         } else {
             (self.look_after, self.looks) = (LOOK_SECONDS, 0);
         }
+        let left = self.left_curve.take().filter(|_| is_again);
+        let curve = left.map_or_else(
+            || Curve::new(now, window),
+            |curve| curve.resumed_after(now - self.left_at),
+        );
         let contest = Contest {
-            curve: Curve::new(now, window),
+            curve,
             look_at: now + self.look_after,
             looked_at: now,
             reduced_at: f64::NEG_INFINITY,
@@ -133,6 +145,7 @@ impl Contest {
         if is_over {
             rivalry.left_at = seen.now;
             rivalry.left_window = before.unwrap_or(window);
+            rivalry.left_curve = Some(self.curve.clone());
             return None;
         }
         if before.is_some() {
@@ -268,9 +281,9 @@ mod tests {
         let (mut contest, window) = rivalry.enter(0.0, 100.0);
         contest.on_wait(0.05);
         assert_eq!(contest.on_loss(1.0, 0.9, 0.01, window), None);
-        assert_eq!(contest.on_loss(1.0, 0.9, 0.05, window), Some(70.0));
-        assert_eq!(contest.on_loss(1.1, 0.95, 0.05, 70.0), None);
+        assert_eq!(contest.on_loss(1.0, 0.9, 0.05, window), Some(80.0));
+        assert_eq!(contest.on_loss(1.1, 0.95, 0.05, 80.0), None);
         contest.look = Some(Look { rounds: 2, is_deep: true, window, wait: 0.05 });
-        assert_eq!(contest.on_loss(2.0, 1.9, 0.05, 70.0), None);
+        assert_eq!(contest.on_loss(2.0, 1.9, 0.05, 80.0), None);
     }
 }

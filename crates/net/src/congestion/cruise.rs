@@ -22,6 +22,8 @@ const RTT_MIN: f64 = 0.002;
 /// Reductions after which the queue has not been empty, and then somebody else must be filling it.
 /// One after which packets wait longer than tolerated counts double.
 const CUTS_IN_VAIN: u32 = 6;
+/// The same where somebody did a moment ago.
+const CUTS_IN_VAIN_WARY: u32 = 4;
 /// By what part the round trips may differ meanwhile, and what part of the window may be left, to
 /// say that the queue did not answer to the window at all: then there is none.
 const UNMOVED: f64 = 0.05;
@@ -44,6 +46,7 @@ pub(super) struct Cruise {
     settling: bool,
     calm: u32,
     cuts: u32,
+    is_wary: bool,
     /// Whether the last reduction had an effect.
     is_better: bool,
     window_before: f64,
@@ -52,6 +55,11 @@ pub(super) struct Cruise {
 }
 
 impl Cruise {
+    /// After a contest, which may go on.
+    pub(super) fn after_contest(is_wary: bool) -> Self {
+        Self { is_wary, ..Self::default() }
+    }
+
     /// After a round trip in which packets took at least `rtt`, where `base` is that of the empty
     /// path and `tolerated` how long they may wait.
     pub(super) fn step(&mut self, window: f64, rtt: f64, base: f64, tolerated: f64) -> Step {
@@ -74,7 +82,8 @@ impl Cruise {
         }
         self.rtt_least = self.rtt_least.min(rtt);
         self.rtt_most = self.rtt_most.max(rtt);
-        if self.cuts >= CUTS_IN_VAIN {
+        let in_vain = if self.is_wary { CUTS_IN_VAIN_WARY } else { CUTS_IN_VAIN };
+        if self.cuts >= in_vain {
             let is_unmoved = self.rtt_most <= (1.0 + UNMOVED) * self.rtt_least
                 && window <= UNMOVED_WINDOW * self.window_before;
             let before = self.window_before;
