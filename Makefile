@@ -6,7 +6,7 @@ TOOLS := target/tools
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 60
 
-.PHONY: run build check test cluster faults tools fuzz bench clean
+.PHONY: run build check test cluster faults tools fuzz bench peers clean
 
 # Release binaries, then the server on ./data. Options: make run ARGS="--http 127.0.0.1:9000"
 run: build
@@ -56,10 +56,20 @@ fuzz:
 	fuzz/run-short.sh $(FUZZ_SECONDS)
 
 # The figures of bench/RESULTS.md.
-bench:
+bench: peers
 	$(CARGO) build --locked --profile dist --workspace --bins
 	target/dist/skein-bench pingpong
 	target/dist/skein-bench transfer
+	target/dist/skein-bench networks --plots docs/networks
+
+# What stands beside Skein in `skein-bench networks`: a tus server and client, for Node.
+peers: $(TOOLS)/tus/ready
+
+$(TOOLS)/tus/ready: $(wildcard bench/tus/*)
+	mkdir -p $(TOOLS)/tus
+	cp bench/tus/* $(TOOLS)/tus
+	cd $(TOOLS)/tus && npm ci --silent --omit=optional --no-audit --no-fund
+	touch $@
 
 clean:
 	$(CARGO) clean

@@ -99,13 +99,19 @@ pub(crate) struct Networks {
     /// A short form: chat for 10 s and a file of 5 MB, without the long blackout.
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Without tus beside it.
+    #[arg(long)]
+    pub(crate) alone: bool,
+    /// Also draw each course into this folder, as NAME.svg.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) plots: Option<PathBuf>,
 }
 
 impl Networks {
     /// Two courses that take seconds.
     pub(crate) fn tiny() -> Self {
         let only = ["handover", "blackout-3s"];
-        Self { only: only.map(str::to_owned).to_vec(), quick: true }
+        Self { only: only.map(str::to_owned).to_vec(), quick: true, alone: true, plots: None }
     }
 
     /// Whether this course is to be run.

@@ -36,6 +36,9 @@ pub(crate) enum Failure {
     /// A part of the bench has panicked, which it has said.
     #[error("a part of the bench ended: {0}")]
     Task(#[from] tokio::task::JoinError),
+    /// A program beside which Skein is measured did not start.
+    #[error("{0} did not start")]
+    Peer(&'static str),
     /// A file did not arrive.
     #[error("{0}: the file did not arrive")]
     NoFile(&'static str),

@@ -13,6 +13,7 @@ mod failure;
 mod fleet;
 mod latency;
 mod pace;
+mod plot;
 mod report;
 mod scenario;
 

@@ -107,7 +107,7 @@ pub(crate) enum Finding {
 #[derive(Debug, Serialize)]
 pub(crate) struct OnNetwork {
     pub(crate) course: &'static str,
-    /// `skein`, or `skein-tcp` where UDP was blocked all the time.
+    /// `skein`, or `skein-tcp` where UDP was blocked all the time, or `tus`, which only uploads.
     pub(crate) system: &'static str,
     pub(crate) messages: u64,
     /// From when messages were due until the other member had them. Those that never came count
@@ -119,8 +119,9 @@ pub(crate) struct OnNetwork {
     /// longest of all disturbances.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) back_ms: Option<f64>,
-    pub(crate) lost: u64,
-    pub(crate) doubled: u64,
+    /// `None` where nobody chats.
+    pub(crate) lost: Option<u64>,
+    pub(crate) doubled: Option<u64>,
     pub(crate) file_bytes: u64,
     pub(crate) upload_seconds: Option<f64>,
     /// Seconds of these in which nothing got through at all.
@@ -240,6 +241,7 @@ fn row(finding: &Finding) -> String {
 
 fn network_row(on: &OnNetwork) -> String {
     let whole = |figure: Option<f64>| figure.map_or("-".to_owned(), |one| format!("{one:.0}"));
+    let count = |count: Option<u64>| count.map_or("-".to_owned(), |count| count.to_string());
     let (p50, p99) = (whole(on.wait_p50_ms), whole(on.wait_p99_ms));
     let (longest, back) = (whole(on.wait_max_ms), whole(on.back_ms));
     let took = on.upload_seconds.map_or("-".to_owned(), |seconds| format!("{seconds:.1}"));
@@ -249,8 +251,8 @@ fn network_row(on: &OnNetwork) -> String {
          {:>6}  {}",
         on.course,
         on.system,
-        on.lost,
-        on.doubled,
+        count(on.lost),
+        count(on.doubled),
         on.resent_bytes.div_ceil(1024),
         on.states,
     )

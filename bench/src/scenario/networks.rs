@@ -9,6 +9,7 @@ mod chat;
 mod course;
 mod scene;
 mod tally;
+mod tus;
 mod upload;
 
 use tokio::time::{Instant, sleep_until};
@@ -32,20 +33,39 @@ const RATE_PER_SECOND: u32 = 20;
 /// server cannot be used.
 pub(crate) async fn run(load: &Networks, report: &mut Report) -> Result<(), Failure> {
     let file = File::make(load.file_bytes())?;
+    let with_tus = !load.alone && tus::is_there();
+    if !load.alone && !with_tus {
+        eprintln!("skein-bench: no tus beside it: `make peers` installs it");
+    }
     let mut bases = Vec::new();
     let mut failures = Vec::new();
     for course in Course::all(load.quick) {
         if !course.is_undisturbed() && !load.wants(course.name) {
             continue;
         }
+        let mut plot = course.plot(file.bytes);
+        let mut runs = Vec::new();
         for way in [Way::Quic, Way::Tcp] {
             let ran = play(&course, way, &file).await?;
-            if course.is_undisturbed() {
-                bases.push((way, ran.upload_seconds()));
-            }
-            let base = bases.iter().find(|(of, _)| *of == way).and_then(|(_, seconds)| *seconds);
-            report.tell(&tally::finding(&course, way, &ran, file.bytes, base));
             failures.extend(ran.failure(course.name));
+            runs.push(ran);
+        }
+        if with_tus {
+            let sent = tus::play(&course, &file).await?;
+            // That a peer did not get its file across is a result.
+            runs.push(Run { system: tus::NAME, heard: chat::Notes::default(), sent, unsent: 0 });
+        }
+        for run in &runs {
+            if course.is_undisturbed() {
+                bases.push((run.system, run.upload_seconds()));
+            }
+            let base = bases.iter().find(|(system, _)| *system == run.system);
+            let base = base.and_then(|(_, seconds)| *seconds);
+            report.tell(&tally::finding(&course, run, file.bytes, base));
+            plot.systems.push(run.drawn());
+        }
+        if let Some(folder) = &load.plots {
+            plot.write(folder, course.name).map_err(Failure::machine("write a plot"))?;
         }
     }
     // The first says enough: the table has the others.
@@ -69,7 +89,7 @@ async fn play(course: &Course, way: Way, file: &File) -> Result<Run, Failure> {
     let unsent = clock.join().unwrap_or(messages);
     let sent = sent.complete().await?;
     let heard = heard.complete(pace.end()).await?;
-    Ok(Run { heard, sent, unsent })
+    Ok(Run { system: way.name(), heard, sent, unsent })
 }
 
 /// Lets happen what the course has, when it is to.

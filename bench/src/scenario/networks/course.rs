@@ -7,6 +7,9 @@ use std::{
 
 use skein_testkit::network::{Blocking, Conditions, Step};
 
+use super::RATE_PER_SECOND;
+use crate::plot::Plot;
+
 /// Bits in a second, each way, in every network.
 const BITS_PER_SECOND: u64 = 50_000_000;
 /// What the queue of a network holds at most, as time.
@@ -93,6 +96,15 @@ impl Course {
     /// Whether nothing happens: what the others are held against.
     pub(crate) fn is_undisturbed(&self) -> bool {
         self.turns.is_empty() && self.network == wifi()
+    }
+
+    /// What is to be drawn of it, before anyone has done anything.
+    pub(crate) fn plot(&self, file_bytes: u64) -> Plot {
+        let megabytes = file_bytes / 1_000_000;
+        let title =
+            format!("{}: {RATE_PER_SECOND} messages a second, {megabytes} MB up", self.name);
+        let marks = self.marks.iter().map(|mark| (mark.from, mark.until)).collect();
+        Plot { title, marks, systems: Vec::new() }
     }
 
     fn new(name: &'static str, chat: Duration) -> Self {

@@ -5,17 +5,18 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     chat,
     course::{Course, Mark},
-    scene::Way,
     upload,
 };
 use crate::{
     failure::Failure,
+    plot::System,
     report::{Finding, OnNetwork, ratio},
 };
 
 /// Everything that was noted while a course was played.
 #[derive(Debug)]
 pub(crate) struct Run {
+    pub(crate) system: &'static str,
     pub(crate) heard: chat::Notes,
     pub(crate) sent: upload::Notes,
     /// Messages that the bench could not even hand to the client.
@@ -40,19 +41,22 @@ impl Run {
         self.sent.done.is_none().then_some(Failure::NoFile(course))
     }
 
+    /// What is to be drawn of it.
+    pub(crate) fn drawn(&self) -> System {
+        let messages = self.heard.messages.iter();
+        let waits =
+            messages.filter_map(|(due, came)| Some((*due, came.as_ref()?.saturating_sub(*due))));
+        let (waits, progress) = (waits.collect(), self.sent.progress.clone());
+        System { name: self.system, waits, progress }
+    }
+
     fn lost(&self) -> u64 {
         self.heard.messages.iter().filter(|(_, came)| came.is_none()).count() as u64
     }
 }
 
 /// The row of a run. `base` is how long the same system took undisturbed.
-pub(crate) fn finding(
-    course: &Course,
-    way: Way,
-    run: &Run,
-    file_bytes: u64,
-    base: Option<f64>,
-) -> Finding {
+pub(crate) fn finding(course: &Course, run: &Run, file_bytes: u64, base: Option<f64>) -> Finding {
     let mut waits: Vec<_> = run
         .heard
         .messages
@@ -60,19 +64,20 @@ pub(crate) fn finding(
         .filter_map(|(due, came)| Some(came.as_ref()?.saturating_sub(*due)))
         .collect();
     waits.sort_unstable();
+    let chats = !run.heard.messages.is_empty();
     let blackout = run.sent.done.map_or(Duration::ZERO, |done| blackout(&course.marks, done));
     let blackout_seconds = blackout.as_secs_f64();
     let upload_seconds = run.upload_seconds();
     Finding::Network(Box::new(OnNetwork {
         course: course.name,
-        system: way.name(),
+        system: run.system,
         messages: run.heard.messages.len() as u64,
         wait_p50_ms: percentile(&waits, 50),
         wait_p99_ms: percentile(&waits, 99),
         wait_max_ms: percentile(&waits, 100),
         back_ms: back(&course.marks, &run.heard.messages).map(millis),
-        lost: run.lost(),
-        doubled: run.heard.doubled,
+        lost: chats.then(|| run.lost()),
+        doubled: chats.then_some(run.heard.doubled),
         file_bytes,
         upload_seconds,
         blackout_seconds,
