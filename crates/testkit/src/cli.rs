@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -22,6 +22,7 @@ pub const PASSWORD: &str = "correct horse battery staple";
 pub struct Cli {
     home: TempDir,
     server: String,
+    namespace: Option<String>,
 }
 
 /// What a command answered.
@@ -47,16 +48,27 @@ impl Cli {
     #[must_use]
     pub fn new(server: &str) -> Self {
         let home = TempDir::new().expect("the temporary folder takes folders");
-        Self { home, server: server.to_owned() }
+        Self { home, server: server.to_owned(), namespace: None }
+    }
+
+    /// As [`new`](Self::new), with every command run in this network namespace, which takes root.
+    #[must_use]
+    pub fn within(server: &str, namespace: &str) -> Self {
+        Self { namespace: Some(namespace.to_owned()), ..Self::new(server) }
     }
 
     /// A new home folder with a new account, logged in.
     #[must_use]
     pub fn registered(server: &str, name: &str) -> Self {
         let cli = Self::new(server);
-        let email = format!("{name}@example.org");
-        cli.with_password(&["register", name, "--email", &email, "--password-stdin"]).success();
+        cli.register(name);
         cli
+    }
+
+    /// Makes an account and logs in on this home.
+    pub fn register(&self, name: &str) {
+        let email = format!("{name}@example.org");
+        self.with_password(&["register", name, "--email", &email, "--password-stdin"]).success();
     }
 
     /// A new home folder for an account that exists: another device.
@@ -118,15 +130,18 @@ impl Cli {
     pub fn start<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Watcher {
         let mut command = self.command(&["--json"]);
         command.args(arguments).stdin(Stdio::null());
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("skein starts");
-        let lines = lines(child.stdout.take().expect("piped"));
-        let errors = lines_of_errors(&mut child);
-        Watcher { child, lines, errors }
+        Watcher::start(&mut command)
     }
 
     fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
-        let mut command = Command::new(binary("skein"));
+        let mut command = match &self.namespace {
+            None => Command::new(binary("skein")),
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(binary("skein"));
+                command
+            }
+        };
         command.arg("--home").arg(self.home.path()).args(["--server", &self.server]);
         command.args(arguments).current_dir(self.home.path());
         command
@@ -175,6 +190,28 @@ impl Answer {
 }
 
 impl Watcher {
+    /// Starts a program that prints a JSON object a line.
+    #[must_use]
+    pub fn start(command: &mut Command) -> Self {
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = child.expect("the program starts");
+        let lines = lines(child.stdout.take().expect("piped"));
+        let errors = lines_of_errors(&mut child);
+        Self { child, lines, errors }
+    }
+
+    /// Ends the input of a program that was started with one.
+    pub fn end_input(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
+    /// The next object that it prints, unless it has printed nothing after this long.
+    #[must_use]
+    pub fn next_within(&self, patience: Duration) -> Option<Value> {
+        let line = self.lines.recv_timeout(patience).ok()?;
+        Some(serde_json::from_str(&line).expect("--json prints an object a line"))
+    }
+
     /// The next object that it prints.
     pub fn next(&self) -> Value {
         let line = self.lines.recv_timeout(PATIENCE).expect("another object in time");

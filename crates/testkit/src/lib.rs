@@ -6,7 +6,8 @@
 //! [`Postgres`](postgres::Postgres), [`Redis`](redis::Redis) and [`S3`](s3::S3) are the real servers
 //! that a cluster stands on, ended when the test process ends, in whatever way;
 //! [`RawSession`](raw::RawSession) speaks the wire directly, for what a well-behaved client would
-//! not do; [`network`] stands between a client and a server and is as bad as told.
+//! not do; [`network`] stands between a client and a server and is as bad as told;
+//! [`namespaces`] is a small real network whose interfaces come and go.
 //!
 //! Nothing here is a double: a missing binary is an error that says how to build it. Helpers panic
 //! with a sentence instead of returning errors, since a test has nothing better to do with one.
@@ -21,6 +22,7 @@ pub mod disk;
 pub mod folder;
 pub mod gate;
 pub mod memory;
+pub mod namespaces;
 pub mod network;
 pub mod port;
 pub mod postgres;
