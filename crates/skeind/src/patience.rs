@@ -72,8 +72,8 @@ impl Patience {
         }
     }
 
-    /// Waits until every check passes, the advisory ones too, or time is up: then the process serves what it can without,
-    /// and its checks go on to tell.
+    /// Waits until every check passes, the advisory ones too, or time is up: then the process serves
+    /// what it can without, and its checks go on to tell.
     pub(crate) async fn until_ready(&self, health: &Health) {
         let mut last = String::new();
         loop {

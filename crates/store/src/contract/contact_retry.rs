@@ -82,7 +82,7 @@ pub(crate) async fn stops_at_the_limit_of_requests(store: Arc<dyn Store>) {
     // All at once would wait for one row for longer than a call may take on a slow machine.
     for crowd in numbers.chunks(CROWD) {
         let mut asking = JoinSet::new();
-        for number in crowd.iter().copied() {
+        for &number in crowd {
             let store = Arc::clone(&store);
             asking.spawn(async move {
                 let from = person(&store, &format!("fan{number}")).await.id;
