@@ -137,6 +137,13 @@ impl Client {
     }
 
     pub(crate) async fn send(&self, draft: Draft) -> Result<Delivery, Error> {
+        let client = self.clone();
+        // A draft that is kept has to come to the driver, even if the caller is gone by then.
+        let handed = tokio::spawn(async move { client.hand_over(draft).await });
+        handed.await.map_err(Error::home)?
+    }
+
+    async fn hand_over(&self, draft: Draft) -> Result<Delivery, Error> {
         let id = draft.id;
         self.home.keep_draft(draft.clone()).await?;
         let (done_in, done) = oneshot::channel();

@@ -4,13 +4,20 @@ use rusqlite::{OptionalExtension, params};
 use skein_core::{entry::Draft, id::EntryId, sync::DRAFTS_MAX};
 use skein_wire::body;
 
-use super::Home;
+use super::{Home, transfers::withdrawn};
 use crate::Error;
 
 impl Home {
     /// Keeps a draft. One with the same id that is here already stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::TransferOver`] if it shows a file whose transfer somebody has paused or cancelled:
+    /// who was told so must not see the message after all.
     pub(crate) async fn keep_draft(&self, draft: Draft) -> Result<(), Error> {
         self.write(move |database| {
+            if let Some(id) = withdrawn(database, draft.id)? {
+                return Err(Error::TransferOver(id));
+            }
             let count: i64 =
                 database.query_row("SELECT count(*) FROM drafts", [], |row| row.get(0))?;
             if count.cast_unsigned() >= DRAFTS_MAX as u64 {

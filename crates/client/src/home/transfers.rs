@@ -291,6 +291,17 @@ pub(super) fn unsent(database: &Connection) -> Result<u64, Error> {
     Ok(database.query_row(sql, [], |row| row.get::<_, i64>(0))?.cast_unsigned())
 }
 
+/// The transfer of the file that this message shows, if it is not to go on.
+pub(super) fn withdrawn(
+    database: &Connection,
+    entry: EntryId,
+) -> Result<Option<TransferId>, Error> {
+    let sql = "SELECT id FROM transfers WHERE entry = ?1 AND state IN (?2, ?3)";
+    let key = params![entry.0, TransferState::Paused as u32, TransferState::Cancelled as u32];
+    let mut query = database.prepare_cached(sql)?;
+    Ok(query.query_row(key, |row| number(row, 0)).optional()?.map(TransferId))
+}
+
 fn state_of(database: &Connection, id: TransferId) -> Result<Option<TransferState>, Error> {
     let sql = "SELECT state FROM transfers WHERE id = ?1";
     let mut query = database.prepare_cached(sql)?;

@@ -157,7 +157,7 @@ impl Client {
         accepted.map_err(Error::from)?;
         fetching.reporter.total = Some(header.size);
         fetching.reporter.begin(Phase::Opened, fetching.offset());
-        fetching.take(&mut receiver, &mut current).await
+        fetching.take_all(&mut receiver, &mut current).await
     }
 }
 
@@ -190,13 +190,6 @@ impl Fetching {
         }
     }
 
-    async fn take(&mut self, receiver: &mut Receiver, current: &mut Current) -> Result<(), Stop> {
-        let taken = self.take_all(receiver, current).await;
-        // What was taken in counts only once it is in the file.
-        self.file.flush().await.map_err(Error::file(&self.part))?;
-        taken
-    }
-
     async fn take_all(
         &mut self,
         receiver: &mut Receiver,
@@ -211,8 +204,10 @@ impl Fetching {
                 () = current.moved() => return Err(Stop::Moved),
             };
             let Some(bytes) = next else { break };
-            self.download.handle_bytes(&bytes).map_err(Error::from)?;
+            // Counts only once it is in the file: this may end at any await.
             self.file.write_all(&bytes).await.map_err(Error::file(&self.part))?;
+            self.file.flush().await.map_err(Error::file(&self.part))?;
+            self.download.handle_bytes(&bytes).map_err(Error::from)?;
             self.reporter.report(Phase::Receiving, self.download.offset());
         }
         if self.download.is_complete() { Ok(()) } else { Err(Stop::Lost) }

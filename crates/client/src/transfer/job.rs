@@ -135,6 +135,8 @@ impl Stop {
                 | Error::OutboxFull
                 | Error::Home(_),
             ) => lost,
+            // Somebody has paused or cancelled it before its message was kept.
+            Self::Failed(Error::TransferOver(_)) => Outcome { ended: Ended::Stopped, error: None },
             Self::Failed(error) => Outcome { ended: Ended::Failed, error: Some(error) },
         }
     }

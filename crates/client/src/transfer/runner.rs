@@ -184,15 +184,17 @@ impl Runner {
         while let Some(effect) = self.queue.poll_effect(self.now()) {
             match effect {
                 QueueEffect::Start(id) => self.start(id).await?,
-                QueueEffect::Stop(id) => {
-                    if let Some(task) = self.slots.get(&id).and_then(|slot| slot.task.as_ref()) {
-                        task.abort();
-                    }
-                }
+                QueueEffect::Stop(id) => self.stop(id),
                 QueueEffect::Keep(id, state) => self.keep(id, state, None).await?,
             }
         }
         Ok(())
+    }
+
+    fn stop(&self, id: TransferId) {
+        if let Some(task) = self.slots.get(&id).and_then(|slot| slot.task.as_ref()) {
+            task.abort();
+        }
     }
 
     async fn start(&mut self, id: TransferId) -> Result<(), Error> {
@@ -266,6 +268,10 @@ impl Runner {
                 let is_it = |slot: &Slot| slot.task.as_ref().is_some_and(|t| t.id() == error.id());
                 let found = self.slots.iter().find(|(_, slot)| is_it(slot));
                 let Some(id) = found.map(|(id, _)| *id) else { return Ok(()) };
+                if let Some(slot) = self.slots.get_mut(&id) {
+                    // It ended at some await: only what is on disk is known to be whole.
+                    slot.work = Arc::new(Mutex::new(Work::New));
+                }
                 let ended = if error.is_cancelled() { Ended::Stopped } else { Ended::Failed };
                 let error = (ended == Ended::Failed).then(|| Error::home(error));
                 (id, Outcome { ended, error })
@@ -287,7 +293,7 @@ impl Runner {
                 }
                 QueueEffect::Keep(id, state) => self.keep(id, state, None).await?,
                 QueueEffect::Start(id) => self.start(id).await?,
-                QueueEffect::Stop(_) => {}
+                QueueEffect::Stop(id) => self.stop(id),
             }
         }
         self.tell_last(id).await

@@ -118,6 +118,20 @@ async fn a_message_in_its_log_means_done_in_whatever_process() {
 }
 
 #[tokio::test]
+async fn no_message_follows_a_file_that_was_paused_or_cancelled() {
+    let (_folder, home) = home();
+    let id = home.queue("/a".to_owned(), 3, send(1)).await.unwrap();
+    let content = skein_core::entry::Content::Text(Text::parse("x").unwrap());
+    let draft = Draft { conversation: ConversationId(1), id: EntryId([1; 16]), content };
+    for state in [State::Paused, State::Cancelled] {
+        assert!(home.wish(id, OPEN, state).await.unwrap());
+        let refused = home.keep_draft(draft.clone()).await;
+        assert!(matches!(refused, Err(Error::TransferOver(over)) if over == id));
+        assert!(home.drafts().await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
 async fn one_process_at_a_time_has_the_right_to_carry_it_out() {
     let (folder, home) = home();
     let other = Home::open(folder.path()).unwrap();
