@@ -27,10 +27,12 @@ use crate::pace::Pace;
 /// Few: somebody elsewhere could have forged all of them, to take up that network's places.
 const NETWORK_UNVALIDATED_MAX: usize = 8;
 /// Networks that are remembered: more than a node can shake hands with in the time in which one is
-/// forgotten. Beyond, clients of further networks are refused.
+/// forgotten. Beyond, clients of further networks are refused until some owe nothing any more.
 const NETWORKS_MAX: usize = 16_384;
 /// How often networks that owe nothing are forgotten.
 const FORGET_INTERVAL: Duration = Duration::from_secs(1);
+/// The same while no more fit: this takes less than a millisecond.
+const FORGET_INTERVAL_FULL: Duration = Duration::from_millis(10);
 
 /// How many clients are let in that nobody knows yet.
 #[derive(Debug, Clone, Copy)]
@@ -96,8 +98,8 @@ struct Books {
 #[derive(Debug)]
 struct Account {
     inside: usize,
-    /// By when its handshakes are paid off: see [`Pace`].
-    due: Instant,
+    /// By when its handshakes are paid off, if any counted: see [`Pace`].
+    due: Option<Instant>,
 }
 
 /// Whom a limit counts: who has one address of these has all of them (RFC 6177).
@@ -131,7 +133,7 @@ impl Admission {
     pub(crate) fn ask(&self, address: IpAddr, validated: bool, now: Instant) -> Verdict {
         let network = Network::of(address);
         let mut books = lock(&self.books);
-        books.forget(now);
+        books.forget(now, FORGET_INTERVAL);
         if self.admits(&mut books, network, validated, now) {
             return Verdict::Admitted(Place { books: Arc::clone(&self.books), network });
         }
@@ -150,31 +152,44 @@ impl Admission {
         if books.inside >= everywhere {
             return false;
         }
-        if books.networks.len() >= NETWORKS_MAX && !books.networks.contains_key(&network) {
+        if !books.has_room(network, now) {
             return false;
         }
-        let new = Account { inside: 0, due: now };
-        let account = books.networks.entry(network).or_insert(new);
-        let (pace, due) = if validated {
-            (self.network_pace, &mut account.due)
+        let known = books.networks.get(&network);
+        let (inside, mut due) = known.map_or((0, None), |account| (account.inside, account.due));
+        if inside >= here {
+            return false;
+        }
+        let keeps = if validated {
+            self.network_pace.keeps(due.get_or_insert(now), now, 1)
         } else {
-            (self.unvalidated_pace, &mut books.unvalidated_due)
+            self.unvalidated_pace.keeps(&mut books.unvalidated_due, now, 1)
         };
-        if account.inside >= here || !pace.keeps(due, now, 1) {
-            return false;
+        if keeps {
+            // Whoever does not get in leaves nothing behind: its address may be forged.
+            books.networks.insert(network, Account { inside: inside + 1, due });
+            books.inside += 1;
         }
-        account.inside += 1;
-        books.inside += 1;
-        true
+        keeps
     }
 }
 
 impl Books {
-    fn forget(&mut self, now: Instant) {
-        if now.saturating_duration_since(self.forgotten) >= FORGET_INTERVAL {
-            self.networks.retain(|_, account| account.inside > 0 || account.due > now);
+    fn forget(&mut self, now: Instant, interval: Duration) {
+        if now.saturating_duration_since(self.forgotten) >= interval {
+            let owes = |account: &Account| account.due.is_some_and(|due| due > now);
+            self.networks.retain(|_, account| account.inside > 0 || owes(account));
             self.forgotten = now;
         }
+    }
+
+    /// Whether `network` is known or can be.
+    fn has_room(&mut self, network: Network, now: Instant) -> bool {
+        if self.networks.len() < NETWORKS_MAX || self.networks.contains_key(&network) {
+            return true;
+        }
+        self.forget(now, FORGET_INTERVAL_FULL);
+        self.networks.len() < NETWORKS_MAX
     }
 }
 
@@ -196,6 +211,10 @@ impl Drop for Place {
         books.inside -= 1;
         if let Some(account) = books.networks.get_mut(&self.network) {
             account.inside -= 1;
+            // Only who has proved its address owes something, and only then it has to be known.
+            if account.inside == 0 && account.due.is_none() {
+                books.networks.remove(&self.network);
+            }
         }
     }
 }
@@ -306,6 +325,29 @@ mod tests {
         assert_ne!(of("2001:db8:0:1::1"), of("2001:db8:0:2::1"));
         assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
         assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+    }
+
+    #[test]
+    fn forged_addresses_leave_nothing_behind() {
+        let admission = Admission::new(LIMITS);
+        let now = Instant::now();
+        for address in (0..50_000).map(std::net::Ipv4Addr::from_bits) {
+            drop(admission.ask(address.into(), false, now));
+        }
+        assert_eq!(lock(&admission.books).networks.len(), 0);
+        assert!(matches!(admission.ask(v4(1), true, now), Verdict::Admitted(_)));
+    }
+
+    #[test]
+    fn a_full_table_of_networks_that_owe_nothing_keeps_nobody_out() {
+        let admission = Admission::new(AdmissionLimits { network_per_second: 1_000, ..LIMITS });
+        let start = Instant::now() + FORGET_INTERVAL;
+        for address in (0..u32::try_from(NETWORKS_MAX).unwrap()).map(std::net::Ipv4Addr::from) {
+            drop(admission.ask(address.into(), true, start));
+        }
+        assert_eq!(lock(&admission.books).networks.len(), NETWORKS_MAX);
+        let soon = start + FORGET_INTERVAL_FULL;
+        assert!(matches!(admission.ask(v4(1), true, soon), Verdict::Admitted(_)));
     }
 
     #[test]

@@ -8,9 +8,12 @@
 //!
 //! What can be enforced from outside is how long it may. Its address says little: a client that
 //! flips there and back looks still whenever one looks. But the challenges that were sent are
-//! counted by quinn and only grow, so nothing is missed between two looks. One task of a listener
-//! looks at all its connections once a second, and closes one that has moved beyond its pace. A
-//! client that flips gets that second, in which the anti-amplification limit holds for each of its
+//! counted by quinn and only grow, so nothing is missed between two looks. How many moves they were
+//! they do not tell: quinn repeats them in each packet to an address that has not answered, so one
+//! move during a transfer makes dozens. Therefore a look counts twice the rate at most, and what is
+//! turned away is a client that moves in look after look, for as long as its burst lasts. One task
+//! of a listener looks at all its connections once a second, and closes one that has moved beyond
+//! its pace. A client that flips gets these seconds, in which the anti-amplification limit holds for each of its
 //! paths (RFC 9000, section 8.1), and then has to shake hands anew, for which
 //! [`admission`](crate::admission) counts it. A look costs less than a microsecond, and nothing in
 //! between: neither packets nor idle connections pay. A socket that drops the packets of clients
@@ -34,13 +37,17 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const BATCH: usize = 256;
 /// Challenges that quinn sends for one move: to the new address, and to the former one.
 const CHALLENGES_A_MOVE: u64 = 2;
+/// By how many times the rate a look may find a connection beyond it. More would take the repeated
+/// challenges of one move for many; no more than one would never find anything.
+const LOOK_EXCESS_MAX: u32 = 2;
 
 /// How often a connection may move.
 #[derive(Debug, Clone, Copy)]
 pub struct MigrationLimits {
     /// Moves a second in the long run. A walk between two networks has one in some seconds.
     pub per_second: u32,
-    /// Moves at once: on the edge of two networks a phone may waver.
+    /// Moves beyond that: on the edge of two networks a phone may waver. A client that moves
+    /// without end is turned away after about `burst / per_second` seconds.
     pub burst: u32,
 }
 
@@ -72,8 +79,7 @@ impl Watch {
     /// Begins to watch. Takes a runtime.
     pub(crate) fn begin(limits: MigrationLimits) -> Self {
         let new = Arc::new(Mutex::new(Vec::new()));
-        let pace = Pace::new(limits.per_second, limits.burst);
-        tokio::spawn(look(Arc::downgrade(&new), pace));
+        tokio::spawn(look(Arc::downgrade(&new), limits));
         Self { new }
     }
 
@@ -91,7 +97,8 @@ impl Watch {
     }
 }
 
-async fn look(new: Weak<Mutex<Vec<Watched>>>, pace: Pace) {
+async fn look(new: Weak<Mutex<Vec<Watched>>>, limits: MigrationLimits) {
+    let pace = Pace::new(limits.per_second, limits.burst);
     let mut all = Vec::new();
     loop {
         tokio::time::sleep(LOOK_INTERVAL).await;
@@ -101,7 +108,7 @@ async fn look(new: Weak<Mutex<Vec<Watched>>>, pace: Pace) {
         all.retain(|watched: &Watched| watched.connection.strong_count() > 0);
         for batch in all.chunks_mut(BATCH) {
             for watched in batch {
-                watched.look(pace, Instant::now());
+                watched.look(limits, pace, Instant::now());
             }
             tokio::task::yield_now().await;
         }
@@ -109,10 +116,10 @@ async fn look(new: Weak<Mutex<Vec<Watched>>>, pace: Pace) {
 }
 
 impl Watched {
-    fn look(&mut self, pace: Pace, now: Instant) {
+    fn look(&mut self, limits: MigrationLimits, pace: Pace, now: Instant) {
         let Some(connection) = self.connection.upgrade() else { return };
         let challenges = connection.stats().frame_tx.path_challenge;
-        let moves = moves(challenges.saturating_sub(self.challenges));
+        let moves = moves(challenges.saturating_sub(self.challenges), limits);
         if moves == 0 {
             return;
         }
@@ -136,9 +143,10 @@ impl Watched {
     }
 }
 
-/// How many moves it took to send so many challenges, or one more.
-fn moves(challenges: u64) -> u32 {
-    u32::try_from(challenges.div_ceil(CHALLENGES_A_MOVE)).unwrap_or(u32::MAX)
+/// How many moves one look counts for so many challenges.
+fn moves(challenges: u64, limits: MigrationLimits) -> u32 {
+    let moves = u32::try_from(challenges.div_ceil(CHALLENGES_A_MOVE)).unwrap_or(u32::MAX);
+    moves.min(limits.per_second.max(1).saturating_mul(LOOK_EXCESS_MAX))
 }
 
 #[cfg(test)]
@@ -147,7 +155,28 @@ mod tests {
 
     #[test]
     fn challenges_that_were_lost_or_left_out_are_moves_too() {
-        assert_eq!([0, 1, 2, 3, u64::MAX].map(moves), [0, 1, 1, 2, u32::MAX]);
+        let moves = |challenges| moves(challenges, MigrationLimits::default());
+        assert_eq!([0, 1, 2, 3, u64::MAX].map(moves), [0, 1, 1, 2, 2]);
+    }
+
+    /// Counts `challenges` in each of so many looks, and tells which one was too many.
+    fn refused_at(challenges: u64, looks: u64, every: u64) -> Option<u64> {
+        let limits = MigrationLimits::default();
+        let pace = Pace::new(limits.per_second, limits.burst);
+        let start = Instant::now();
+        let mut due = start;
+        (0..looks).find(|look| {
+            let now = start + Duration::from_secs(every * look);
+            !pace.keeps(&mut due, now, moves(challenges, limits))
+        })
+    }
+
+    #[test]
+    fn a_move_whose_challenges_are_repeated_is_no_flood_but_moving_in_every_look_is() {
+        assert_eq!(refused_at(500, 10_000, 5), None, "a handover every five seconds");
+        assert_eq!(refused_at(500, 10, 1), None, "ten seconds of it");
+        let burst = u64::from(MigrationLimits::default().burst);
+        assert_eq!(refused_at(500, 10_000, 1), Some(burst - 1));
     }
 
     #[test]
