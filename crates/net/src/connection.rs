@@ -46,8 +46,15 @@ pub(crate) struct Guest {
     /// What keeps it under watch, where the peer can move.
     _watched: Option<Arc<quinn::Connection>>,
     is_early: bool,
-    /// Resolves when the handshake is over; `None` once it is.
-    handshake: tokio::sync::Mutex<Option<quinn::ZeroRttAccepted>>,
+    handshake: tokio::sync::Mutex<Handshake>,
+}
+
+/// Whether a client has shown that it holds the keys of its connection.
+enum Handshake {
+    /// Resolves when that is known.
+    UnderWay(quinn::ZeroRttAccepted),
+    /// What came of it, for whoever asks again.
+    Over(Result<(), Closed>),
 }
 
 /// What carries it. WebTransport will be another form.
@@ -117,14 +124,19 @@ impl Connection {
     pub async fn proven(&self) -> Result<(), Closed> {
         let Some(guest) = &self.guest else { return Ok(()) };
         let mut handshake = guest.handshake.lock().await;
-        if let (Some(over), Transport::Quic(quic)) = (handshake.as_mut(), &self.transport) {
-            over.await;
-            *handshake = None;
-            let ended = quic.close_reason();
-            metric::handshake(metric::QUIC, if ended.is_none() { "done" } else { "failed" });
-            return ended.map_or(Ok(()), |reason| Err(quic::closed(reason)));
-        }
-        Ok(())
+        let over = match &mut *handshake {
+            Handshake::Over(outcome) => return outcome.clone(),
+            Handshake::UnderWay(over) => over,
+        };
+        over.await;
+        let ended = match &self.transport {
+            Transport::Quic(quic) => quic.close_reason(),
+            Transport::WebSocket(_) => None,
+        };
+        metric::handshake(metric::QUIC, if ended.is_none() { "done" } else { "failed" });
+        let outcome = ended.map_or(Ok(()), |reason| Err(quic::closed(reason)));
+        *handshake = Handshake::Over(outcome.clone());
+        outcome
     }
 
     /// Opens a stream. Waits while the peer allows no more streams.
@@ -260,13 +272,14 @@ impl Guest {
             place: Mutex::new(Some(place)),
             _watched: watched,
             is_early: false,
-            handshake: tokio::sync::Mutex::default(),
+            handshake: tokio::sync::Mutex::new(Handshake::Over(Ok(()))),
         }
     }
 
     /// It has spoken before its handshake was over, which `handshake` tells.
     pub(crate) fn early(self, handshake: Option<quinn::ZeroRttAccepted>) -> Self {
         let is_early = handshake.is_some();
+        let handshake = handshake.map_or(Handshake::Over(Ok(())), Handshake::UnderWay);
         Self { is_early, handshake: tokio::sync::Mutex::new(handshake), ..self }
     }
 }

@@ -205,6 +205,8 @@ impl Pilot {
     }
 
     fn set(&mut self, window: f64) {
+        // What cannot be computed changes nothing.
+        let window = if window.is_finite() { window } else { self.window };
         self.window = window.clamp(PACKETS_MIN * self.packet, BYTES_MAX);
     }
 

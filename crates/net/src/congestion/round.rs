@@ -11,6 +11,8 @@ const BATCHES_MIN: u32 = 8;
 const SAMPLE_PACKETS: u32 = 16;
 /// Round trips after which it counts all the same: a path may carry no more.
 const LENGTH_MAX: f64 = 4.0;
+/// What a clock may not tell from nothing, in seconds. Rates are shares of times, so none is 0.
+const SECONDS_MIN: f64 = 1e-6;
 
 /// What one acknowledgement brought.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -92,7 +94,7 @@ impl Meter {
             self.batch_full += bytes;
         }
         // The last packet of a batch was held back the least by the peer.
-        let rtt = now.saturating_duration_since(sent).as_secs_f64();
+        let rtt = now.saturating_duration_since(sent).as_secs_f64().max(SECONDS_MIN);
         self.batch_rtt = self.batch_rtt.min(rtt);
         self.is_over |= sent >= self.began;
     }
@@ -123,7 +125,7 @@ impl Meter {
 
     /// The round that has just ended, if one has.
     pub(super) fn end_round(&mut self, now: Instant) -> Option<Round> {
-        let seconds = now.saturating_duration_since(self.began).as_secs_f64();
+        let seconds = now.saturating_duration_since(self.began).as_secs_f64().max(SECONDS_MIN);
         let is_long = seconds > LENGTH_MAX * self.rtt_min;
         if !self.is_over || (self.batches < BATCHES_MIN && !is_long) {
             return None;
@@ -180,6 +182,22 @@ mod tests {
         assert!(meter.end_batch().is_some());
         let round = meter.end_round(at(108)).unwrap();
         assert_eq!((round.delivered, round.lost, round.is_full), (23_000.0, 11_000.0, true));
+    }
+
+    #[test]
+    fn a_round_that_takes_no_time_has_a_rate_all_the_same() {
+        let epoch = Instant::now();
+        let mut meter = Meter::new(epoch);
+        let mut rounds = 0;
+        for _ in 0..100 {
+            meter.on_ack(epoch, epoch, 1_000, false);
+            assert!(meter.end_batch().unwrap().rtt > 0.0);
+            if let Some(round) = meter.end_round(epoch) {
+                rounds += 1;
+                assert!((round.delivered / round.seconds).is_finite());
+            }
+        }
+        assert!(rounds > 0);
     }
 
     #[test]

@@ -127,3 +127,12 @@ fn larger_packets_keep_the_window_above_its_least() {
     pilot.on_mtu(1_452.0);
     assert_eq!(pilot.window(), 4 * 1_452);
 }
+
+#[test]
+fn a_window_that_cannot_be_computed_changes_nothing() {
+    let mut pilot = cruising(100.0);
+    for window in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        pilot.set(window);
+        assert_eq!(pilot.window(), 100_000);
+    }
+}
