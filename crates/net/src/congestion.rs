@@ -2,10 +2,10 @@
 //!
 //! Loss says little on a radio link, and a full queue is what makes a message late. So the window
 //! follows the **delay**: it grows until packets begin to wait, then gives back what waits, many
-//! times a minute, so that the queue empties again and again ([`cruise`]). Loss by chance changes
-//! nothing; loss that comes from sending more does ([`loss`]). Where somebody else keeps the queue
+//! times a minute, so that the queue empties again and again (`cruise`). Loss by chance changes
+//! nothing; loss that comes from sending more does (`loss`). Where somebody else keeps the queue
 //! full all the same, as CUBIC does, yielding would end with nothing: then the window follows
-//! CUBIC's rules (RFC 9438) until the queue has been seen empty ([`contend`]).
+//! CUBIC's rules (RFC 9438) until the queue has been seen empty (`contend`).
 //!
 //! quinn paces at 5/4 of a window each round trip and offers no other control of the pace, so a
 //! model that needs a pace of its own, as BBR does, has nothing to hold its queue down here; the

@@ -1,7 +1,7 @@
 //! Real interfaces, routes and a NAT in network namespaces: somebody writes and sends a file while
 //! the networks under them come and go, with the real programs on both sides.
 //!
-//! It takes root. Without it the tests say so and pass, unless `SKEIN_TEST_NAMESPACES=require`.
+//! It takes root. Without it the tests say so and pass, unless `TEST_NAMESPACES=require`.
 
 mod scene;
 

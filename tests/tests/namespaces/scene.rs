@@ -21,7 +21,7 @@ use skein_testkit::{
 use tempfile::TempDir;
 
 /// The variable that makes the lab a duty, with the value `require`.
-const REQUIRE: &str = "SKEIN_TEST_NAMESPACES";
+const REQUIRE: &str = "TEST_NAMESPACES";
 const HTTP_PORT: u16 = 8080;
 const QUIC_PORT: u16 = 4433;
 /// Large enough to be on its way while networks change.

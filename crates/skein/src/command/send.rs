@@ -28,7 +28,7 @@ pub(crate) struct Send {
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
     /// Queue the file and return; it is sent while `watch` or `transfers run` runs.
-    #[arg(long, requires = "file")]
+    #[arg(long, requires = "file", conflicts_with = "text")]
     background: bool,
     /// Seconds to wait for the server to have the message.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
