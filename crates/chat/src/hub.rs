@@ -94,6 +94,10 @@ impl State {
     }
 }
 
+fn too_often(wait: Duration) -> Refusal {
+    Refusal::limited("this account connects too often; slow down", wait)
+}
+
 impl Hub {
     pub(crate) fn new(
         config: Config,
@@ -176,23 +180,12 @@ impl Hub {
         let account = identity.account.id;
         let (number, first, watched) = {
             let mut state = self.state();
-            if self.is_draining() {
-                let message = "the server is going away; come back soon";
-                return Err(Refusal::new(Code::Draining, message));
-            }
-            if state.sessions.len() >= self.config.sessions_max {
-                return Err(Refusal::new(Code::TooMany, "this server is full; try again later"));
-            }
+            self.has_room(&state, account)?;
             let now = self.clock.now();
             let number = state.next_number;
             let shared = state.accounts.entry(account).or_insert_with(|| self.account(now));
-            if shared.sessions.len() >= self.config.account_sessions_max {
-                return Err(Refusal::new(Code::TooMany, "this account has too many sessions"));
-            }
             // A hello reads more of the store than most requests do.
-            shared.requests.take(now).map_err(|wait| {
-                Refusal::limited("this account connects too often; slow down", wait)
-            })?;
+            shared.requests.take(now).map_err(too_often)?;
             let first = shared.sessions.is_empty();
             shared.sessions.insert(number);
             state.next_number += 1;
@@ -206,6 +199,37 @@ impl Hub {
         }
         watched.await;
         Ok(number)
+    }
+
+    /// Whether a session of this account would be let in now. For one that may be recorded packets
+    /// that are sent again: it takes nothing of the account's rate.
+    ///
+    /// # Errors
+    /// As [`enter`](Self::enter).
+    pub(crate) fn would_enter(&self, account: AccountId) -> Result<(), Refusal> {
+        let state = self.state();
+        self.has_room(&state, account)?;
+        let requests = state.accounts.get(&account).map(|shared| shared.requests.clone());
+        drop(state);
+        match requests {
+            Some(mut requests) => requests.take(self.clock.now()).map_err(too_often),
+            None => Ok(()),
+        }
+    }
+
+    fn has_room(&self, state: &State, account: AccountId) -> Result<(), Refusal> {
+        if self.is_draining() {
+            let message = "the server is going away; come back soon";
+            return Err(Refusal::new(Code::Draining, message));
+        }
+        if state.sessions.len() >= self.config.sessions_max {
+            return Err(Refusal::new(Code::TooMany, "this server is full; try again later"));
+        }
+        let sessions = state.accounts.get(&account).map_or(0, |shared| shared.sessions.len());
+        if sessions >= self.config.account_sessions_max {
+            return Err(Refusal::new(Code::TooMany, "this account has too many sessions"));
+        }
+        Ok(())
     }
 
     /// Makes a session live on these logs. From when this returns it gets their entries.

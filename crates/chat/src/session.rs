@@ -9,7 +9,7 @@ use skein_core::{
     contact::Conversation,
     id::{AccountId, LogId, Seq},
     limit,
-    refusal::Code,
+    refusal::{Code, Refusal},
     token::hash_token,
 };
 use skein_net::{
@@ -81,6 +81,11 @@ impl Session {
         let (queue, drain) = queue();
         let early = connection.is_early();
         if early {
+            // A welcome is a promise: who would be turned away after it hears so instead of it.
+            answerer
+                .hub
+                .would_enter(identity.account.id)
+                .map_err(|refusal| not_entered(&refusal))?;
             // Only the client that has said this can read it, so it may have it at once.
             let logs = answerer.logs(identity.account.id).await?;
             in_patience(patience, ending, answerer.welcome(&identity, logs, sender)).await?;
@@ -92,10 +97,7 @@ impl Session {
             in_patience(patience, ending, proven).await?;
         }
         let entered = answerer.hub.enter(&identity, token, connection.clone(), queue.clone()).await;
-        let number = entered.map_err(|refusal| match refusal.code {
-            Code::Draining => Refused::draining(),
-            _ => Refused::new(CloseCode::Overloaded, &refusal.message),
-        })?;
+        let number = entered.map_err(|refusal| not_entered(&refusal))?;
         let account = identity.account.id;
         let mut place = Place { account, token, number, answerer, left: false };
         let settling = async {
@@ -291,6 +293,14 @@ async fn in_patience(
             "timed_out: the client does not read the welcome",
         )),
         () = ending.cancelled() => Err(Refused::draining()),
+    }
+}
+
+/// How a session ends that is not let in.
+fn not_entered(refusal: &Refusal) -> Refused {
+    match refusal.code {
+        Code::Draining => Refused::draining(),
+        _ => Refused::new(CloseCode::Overloaded, &refusal.message),
     }
 }
 

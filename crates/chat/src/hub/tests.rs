@@ -106,3 +106,14 @@ async fn who_leaves_before_the_confirmation_leaves_nothing_behind() {
     assert_eq!((crowd.hub.followed_logs(), bus.0.watched.lock().unwrap().len()), (0, 0));
     drop(following);
 }
+
+#[tokio::test]
+async fn looking_whether_there_is_room_takes_nothing_of_the_rate() {
+    let crowd = Crowd::of(1).await;
+    // More than the rate would grant.
+    for _ in 0..10_000 {
+        crowd.hub.would_enter(AccountId(1)).unwrap();
+    }
+    crowd.hub.begin_drain();
+    assert_eq!(crowd.hub.would_enter(AccountId(1)).unwrap_err().code, Code::Draining);
+}
