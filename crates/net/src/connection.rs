@@ -191,6 +191,14 @@ impl Connection {
         }
     }
 
+    /// Makes the peer acknowledge something at once, if the connection was dialed.
+    pub fn probe(&self) {
+        match &self.transport {
+            Transport::Quic(quic) => transport::probe(quic),
+            Transport::WebSocket(line) => line.probe(),
+        }
+    }
+
     /// Closes the connection. What was not yet sent is lost.
     pub fn close(&self, code: CloseCode, message: &str) {
         let mut end = message.len().min(REASON_BYTES_MAX);

@@ -184,15 +184,6 @@ impl Dialer {
         self.quic.rebind()
     }
 
-    /// Makes the peer of each connection acknowledge something at once.
-    ///
-    /// # Errors
-    /// [`DialError::Socket`].
-    pub fn probe(&self) -> Result<(), DialError> {
-        self.websocket.probe();
-        self.quic.probe()
-    }
-
     /// Resolves when every peer knows of the connections that were closed.
     pub async fn idle(&self) {
         self.quic.idle().await;

@@ -82,8 +82,8 @@ impl Driver {
 
     /// Makes the server acknowledge something.
     pub(super) fn probe(&self) {
-        if let Err(error) = self.parts.dialer.probe() {
-            tracing::debug!("the server is not asked for a sign of life: {error}");
+        if let Some(line) = &self.line {
+            line.connection.probe();
         }
     }
 }

@@ -40,12 +40,11 @@ impl fmt::Debug for QuicDialer {
     }
 }
 
-/// An endpoint, and the socket that it uses.
+/// An endpoint, and where its socket is bound.
 #[derive(Debug)]
 struct Port {
     endpoint: Endpoint,
     any: IpAddr,
-    socket: Mutex<Arc<dyn AsyncUdpSocket>>,
 }
 
 impl QuicDialer {
@@ -63,12 +62,6 @@ impl QuicDialer {
     pub(crate) fn rebind(&self) -> Result<(), DialError> {
         let mut ports = [Some(&self.v4), self.v6.as_ref()].into_iter().flatten();
         ports.try_for_each(Port::rebind).map_err(DialError::Socket)
-    }
-
-    /// Has each connection send what its peer must acknowledge.
-    pub(crate) fn probe(&self) -> Result<(), DialError> {
-        let mut ports = [Some(&self.v4), self.v6.as_ref()].into_iter().flatten();
-        ports.try_for_each(Port::probe).map_err(DialError::Socket)
     }
 
     /// Resolves when every peer knows of the connections that were closed.
@@ -136,21 +129,12 @@ impl Port {
         let socket = bind(any)?;
         let runtime = Arc::new(TokioRuntime);
         let config = EndpointConfig::default();
-        let endpoint = Endpoint::new_with_abstract_socket(config, None, socket.clone(), runtime)?;
-        Ok(Self { endpoint, any, socket: Mutex::new(socket) })
+        let endpoint = Endpoint::new_with_abstract_socket(config, None, socket, runtime)?;
+        Ok(Self { endpoint, any })
     }
 
     fn rebind(&self) -> io::Result<()> {
-        let socket = bind(self.any)?;
-        self.endpoint.rebind_abstract(socket.clone())?;
-        *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = socket;
-        Ok(())
-    }
-
-    /// quinn pings when it is given a socket, and not otherwise: it is given the one that it has.
-    fn probe(&self) -> io::Result<()> {
-        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
-        self.endpoint.rebind_abstract(Arc::clone(&socket))
+        self.endpoint.rebind_abstract(bind(self.any)?)
     }
 }
 

@@ -93,13 +93,6 @@ impl WebSocketDialer {
         }
     }
 
-    /// Asks the peer of each connection for a sign of life.
-    pub(crate) fn probe(&self) {
-        for shared in self.live().iter().filter_map(|live| live.shared.upgrade()) {
-            shared.mux().ping();
-        }
-    }
-
     fn live(&self) -> MutexGuard<'_, Vec<Live>> {
         // What a panic elsewhere leaves here is whole.
         self.live.lock().unwrap_or_else(PoisonError::into_inner)

@@ -88,6 +88,11 @@ impl Line {
         self.next(Mux::accept).await
     }
 
+    /// Asks the peer for a sign of life.
+    pub(crate) fn probe(&self) {
+        self.shared().mux().ping();
+    }
+
     async fn next(
         &self,
         how: impl Fn(&mut Mux) -> Option<Opened>,
