@@ -23,9 +23,10 @@ async fn a_client_that_moves_without_end_is_turned_away() {
         }
     };
     tokio::time::timeout(PATIENCE, moving).await.expect("it is turned away");
-    let closed = client.closed().await;
-    assert_eq!(closed.code, Some(CloseCode::Unsteady), "{closed:?}");
     assert!(server.closed().await.by_us);
+    // What it is told may go where it is not any more; then its next packet finds no connection.
+    let closed = client.closed().await;
+    assert!(matches!(closed.code, Some(CloseCode::Unsteady) | None), "{closed:?}");
 
     // It comes back, and stays where it is.
     let (server, client) = connect(&listener, &dialer, &node).await;
