@@ -70,7 +70,8 @@ pub struct Config {
     pub migrations_burst: u32,
     /// Whether to take sessions over WebSocket, too, on TCP: for clients whose network drops UDP.
     pub websocket: bool,
-    /// After this long without a packet a client is taken for dead, and cleaned up after.
+    /// After this long without a packet a client is taken for dead, and cleaned up after. Until then
+    /// its connection outlives whatever keeps it from being heard, so it is more than a minute.
     #[serde(deserialize_with = "positive")]
     pub idle_timeout_seconds: u64,
     /// How long a new connection may take to log in, and a new stream to say what it is for.
@@ -147,9 +148,9 @@ impl Default for Config {
             migrations_per_second: 1,
             migrations_burst: 30,
             websocket: true,
-            idle_timeout_seconds: 60,
+            idle_timeout_seconds: 120,
             hello_timeout_seconds: 10,
-            stall_timeout_seconds: 60,
+            stall_timeout_seconds: 120,
             requests_per_second: 200,
             requests_burst: 1_000,
             drain_seconds: 10,

@@ -78,8 +78,8 @@ pub enum Status {
         /// Whether it is gone. One that is silent may yet speak again.
         lost: bool,
     },
-    /// There is no connection: not asked for, or the last attempt to make one has failed. In the
-    /// latter case others follow by themselves.
+    /// There is no connection that can be heard: not asked for, or the last attempt to make one has
+    /// failed. In the latter case others follow by themselves.
     Offline {
         /// One sentence for people.
         reason: String,

@@ -16,7 +16,7 @@ mod upload;
 
 pub use download::{BadDownload, Download};
 pub use meter::Meter;
-pub use pace::{AGAIN_BYTES_WANTED, PIECE_BYTES_MAX, Pace};
+pub use pace::{AGAIN_BYTES_WANTED, PIECE_BYTES_MAX, Pace, Path};
 pub use patience::{FAILURES_IN_A_ROW_MAX, Next, Patience};
 pub use queue::{Ended, Queue, QueueEffect, RUNNING_MAX, TransferState};
 pub use upload::{BadReport, Upload};

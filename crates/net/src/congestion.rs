@@ -18,6 +18,7 @@ mod least;
 mod loss;
 mod noise;
 mod pilot;
+mod probe;
 mod round;
 
 use std::{any::Any, sync::Arc, time::Instant};
@@ -25,7 +26,7 @@ use std::{any::Any, sync::Arc, time::Instant};
 use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics};
 use quinn_proto::RttEstimator;
 
-use self::{pilot::Pilot, round::Meter};
+use self::{pilot::Pilot, probe::Permit, round::Meter};
 
 /// Makes the controller of each new path.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,7 +34,19 @@ pub struct Factory;
 
 impl ControllerFactory for Factory {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
-        Box::new(DelayController { pilot: Pilot::new(current_mtu.into()), meter: Meter::new(now) })
+        Box::new(DelayController {
+            pilot: Pilot::new(current_mtu.into()),
+            meter: Meter::new(now),
+            permit: Permit::new(current_mtu),
+        })
+    }
+}
+
+/// Lets the next packet of `connection` leave however much is under way already.
+pub(crate) fn permit_probe(connection: &quinn::Connection) {
+    let controller = connection.congestion_state().into_any();
+    if let Ok(controller) = controller.downcast::<DelayController>() {
+        controller.permit.give();
     }
 }
 
@@ -42,9 +55,14 @@ impl ControllerFactory for Factory {
 struct DelayController {
     pilot: Pilot,
     meter: Meter,
+    permit: Permit,
 }
 
 impl Controller for DelayController {
+    fn on_sent(&mut self, _now: Instant, bytes: u64, _last_packet_number: u64) {
+        self.permit.on_sent(bytes);
+    }
+
     fn on_ack(
         &mut self,
         now: Instant,
@@ -59,10 +77,11 @@ impl Controller for DelayController {
     fn on_end_acks(
         &mut self,
         now: Instant,
-        _in_flight: u64,
+        in_flight: u64,
         _app_limited: bool,
         _largest: Option<u64>,
     ) {
+        self.permit.on_acked(in_flight);
         let Some(batch) = self.meter.end_batch() else { return };
         self.pilot.on_batch(self.meter.seconds(now), &batch);
         if let Some(round) = self.meter.end_round(now) {
@@ -90,15 +109,16 @@ impl Controller for DelayController {
 
     fn on_mtu_update(&mut self, new_mtu: u16) {
         self.pilot.on_mtu(new_mtu.into());
+        self.permit.on_mtu(new_mtu);
     }
 
     fn window(&self) -> u64 {
-        self.pilot.window()
+        self.permit.widen(self.pilot.window())
     }
 
     fn metrics(&self) -> ControllerMetrics {
         let mut metrics = ControllerMetrics::default();
-        metrics.congestion_window = self.window();
+        metrics.congestion_window = self.pilot.window();
         metrics
     }
 

@@ -253,6 +253,15 @@ impl Connection {
         }
     }
 
+    /// Packets sent that were lost on the way. It stays at 0 where the transport does not tell.
+    #[must_use]
+    pub fn packets_lost(&self) -> u64 {
+        match &self.transport {
+            Transport::Quic(quic) => quic.stats().path.lost_packets,
+            Transport::WebSocket(_) => 0,
+        }
+    }
+
     /// How long a packet and its acknowledgement take together, as estimated now.
     #[must_use]
     pub fn round_trip(&self) -> Duration {

@@ -28,7 +28,8 @@ const ADDRESSES_MAX: usize = 4;
 /// What a client may change about its connections.
 #[derive(Debug, Clone, Copy)]
 pub struct DialConfig {
-    /// After this long without a packet the server is taken for gone.
+    /// After this long without a packet the server is taken for gone. The shorter of both sides
+    /// counts.
     pub idle_timeout: Duration,
     /// How often an idle connection says that it is still there. Less than half the idle timeout
     /// of either side, and less than what a NAT forgets after (RFC 4787, section 4.3, asks for two
@@ -55,7 +56,7 @@ pub enum Transports {
 impl Default for DialConfig {
     fn default() -> Self {
         Self {
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(120),
             keep_alive: Duration::from_secs(15),
             handshake_timeout: Duration::from_secs(10),
             transports: Transports::Both,

@@ -53,7 +53,7 @@ pub struct ListenConfig {
 impl Default for ListenConfig {
     fn default() -> Self {
         Self {
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(120),
             handshake_timeout: Duration::from_secs(10),
             admission: AdmissionLimits::default(),
             migration: MigrationLimits::default(),

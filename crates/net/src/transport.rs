@@ -60,6 +60,7 @@ pub(crate) fn raise(connection: &quinn::Connection) {
 /// quinn offers no ping. A window that grows is told at once (MAX_DATA; RFC 9000, section 19.9), and
 /// what is taken back is only not granted later: so it grows by a byte and shrinks again.
 pub(crate) fn probe(connection: &quinn::Connection) {
+    congestion::permit_probe(connection);
     connection.set_receive_window((BYTES_AFTER_LOGIN + 1).into());
     connection.set_receive_window(BYTES_AFTER_LOGIN.into());
 }

@@ -8,13 +8,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use skein_client::{Phase, Status};
-use skein_testkit::PATIENCE;
+use skein_client::{Body, LogId, Phase, Progress, Status, Variant};
+use skein_testkit::{
+    PATIENCE,
+    network::{Conditions, Queue, Rate},
+};
 
 use crate::scene::{DELAY, Scene, Seen, until};
 
 const FILE_BYTES: usize = 8 * 1024 * 1024;
 const MOVES: usize = 3;
+/// Long enough for timeouts that double to be seconds apart.
+const BLACKOUT: Duration = Duration::from_secs(6);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_and_an_upload_go_on_while_the_client_moves() {
@@ -74,6 +79,57 @@ async fn a_stall_is_noticed_and_its_end_as_well() {
     println!("{count} messages; the longest wait was {longest:?}");
     assert!(longest < patience);
     scene.bob_has(count).await;
+}
+
+/// The server has sent as much as it may when the path goes, so it could not even acknowledge what
+/// asks for it. Nothing is sent again but by QUIC.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_outlives_a_blackout_on_the_connection_that_it_is_on() {
+    let scene = Scene::new().await;
+    let (path, copy) = (scene.folder.path().join("sea.bin"), scene.folder.path().join("copy.bin"));
+    let bytes: Vec<u8> = (0..FILE_BYTES).map(|at| (at % 251) as u8).collect();
+    tokio::fs::write(&path, &bytes).await.expect("the folder is ours");
+    let delivery = scene.alice.send_file(scene.conversation, &path, |_| {}).await.expect("sent");
+    let seq = delivery.acknowledged().await.expect("appended");
+    let log = LogId::Conversation(scene.conversation);
+    let entry = scene.alice.entry(log, seq).await.expect("it is there");
+    let Body::File(file) = entry.body else { panic!("{entry:?}") };
+    let rate = Rate { bits_per_second: 20_000_000, queue: Queue::Time(4 * DELAY) };
+    scene.relay.set_both(Conditions { rate: Some(rate), ..Conditions::delayed(DELAY) });
+    let seen = Seen::of(&scene.alice).await;
+    let (opened, fetched) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (counted, watched) = (Arc::clone(&opened), Arc::clone(&fetched));
+    let downloading = {
+        let (alice, copy) = (scene.alice.clone(), copy.clone());
+        tokio::spawn(async move {
+            let watcher = move |now: Progress| match now.phase {
+                Phase::Opened => drop(counted.fetch_add(1, Ordering::Relaxed)),
+                Phase::Receiving => watched.store(now.done as usize, Ordering::Relaxed),
+                _ => {}
+            };
+            alice.download(&file, Variant::Original, &copy, false, watcher).await.expect("fetched");
+        })
+    };
+    let gets_beyond = |bytes| {
+        let fetched = &fetched;
+        skein_testkit::eventually("the download gets on", move || {
+            std::future::ready(fetched.load(Ordering::Relaxed) > bytes)
+        })
+    };
+    gets_beyond(FILE_BYTES / 3).await;
+    scene.relay.cut(true);
+    until(&scene.alice, "alice notices", |status| !matches!(status, Status::Online { .. })).await;
+    tokio::time::sleep(BLACKOUT).await;
+    let before = fetched.load(Ordering::Relaxed);
+    scene.relay.cut(false);
+    let back = Instant::now();
+    gets_beyond(before).await;
+    println!("the first bytes came {:?} after the blackout's end", back.elapsed());
+    tokio::time::timeout(PATIENCE, downloading).await.expect("in time").expect("no panic");
+    assert!(tokio::fs::read(&copy).await.expect("the folder is ours") == bytes);
+    assert_eq!(opened.load(Ordering::Relaxed), 1, "the download has not noticed");
+    let states = seen.states();
+    assert!(!states.contains(&Status::Reconnecting { lost: true }), "{states:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -104,6 +104,7 @@ impl Driver {
             News::Closed { reason, message } => {
                 tracing::debug!(close.reason = ?reason, "no second connection: {message}");
                 self.beside = None;
+                self.trouble = message;
                 self.parts.session.handle_beside_closed(&reason, now);
             }
             News::Welcome(welcome) => {

@@ -10,7 +10,7 @@ use skein_core::{
     entry::{Content, Draft},
     id::{BlobId, ConversationId, EntryId, UploadId},
     port::resource::{Offsets, UploadSpec},
-    transfer::{Patience, Upload},
+    transfer::{self, Patience, Upload},
 };
 use skein_net::{
     Connection,
@@ -255,8 +255,12 @@ impl Flow<'_> {
                 Some(Kind::Progress(progress)) => {
                     let offsets =
                         Offsets { received: progress.received, durable: progress.durable };
-                    let (trip, now) = (self.connection.round_trip(), self.reporter.now());
-                    let accepted = lock(self.upload).handle_progress(offsets, trip, now);
+                    let path = transfer::Path {
+                        round_trip: self.connection.round_trip(),
+                        lost: self.connection.packets_lost(),
+                    };
+                    let now = self.reporter.now();
+                    let accepted = lock(self.upload).handle_progress(offsets, path, now);
                     if let Err(bad) = accepted {
                         return Ok(Said::Over(Err(Error::BadAnswer(bad.to_string()))));
                     }

@@ -383,7 +383,8 @@ impl Session {
     }
 
     fn reply_due(&self) -> Option<Timestamp> {
-        self.is_owed().then(|| self.answered_at + REPLY_TIMEOUT)
+        // A server that cannot be heard is no server that does not answer.
+        (self.is_owed() && !self.ear.is_silent()).then(|| self.answered_at + REPLY_TIMEOUT)
     }
 
     /// The next of a sequence of numbers that starts with the seed (splitmix64): enough to spread

@@ -22,7 +22,8 @@ pub enum Standing {
         /// Whether it is gone. One that is silent may yet speak again.
         lost: bool,
     },
-    /// There is no connection, and the last attempt to make one has failed. Others follow.
+    /// There is no connection that can be heard, and the last attempt to make one has failed. Others
+    /// follow.
     Offline,
     /// Ended for good.
     Stopped(StopReason),

@@ -1,10 +1,10 @@
 //! The sending side of an upload.
 
-use std::{ops::Range, time::Duration};
+use std::ops::Range;
 
 use thiserror::Error;
 
-use super::Pace;
+use super::{Pace, Path};
 use crate::{port::resource::Offsets, time::Timestamp};
 
 /// One upload, over as many streams as it takes.
@@ -78,14 +78,14 @@ impl Upload {
         Ok(self.sent)
     }
 
-    /// The server has reported how far it is, over a transport with this round trip.
+    /// The server has reported how far it is, over a transport that knows this `path`.
     ///
     /// # Errors
     /// [`BadReport`] if it goes back, or claims bytes that were not sent.
     pub fn handle_progress(
         &mut self,
         offsets: Offsets,
-        round_trip: Duration,
+        path: Path,
         now: Timestamp,
     ) -> Result<(), BadReport> {
         if offsets.durable > offsets.received
@@ -96,7 +96,7 @@ impl Upload {
             return Err(bad(offsets));
         }
         self.offsets = offsets;
-        self.pace.handle_received(offsets.received, self.sent, round_trip, now);
+        self.pace.handle_received(offsets.received, self.sent, path, now);
         Ok(())
     }
 
@@ -131,11 +131,14 @@ const fn bad(offsets: Offsets) -> BadReport {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::limit::UPLOAD_AHEAD_BYTES_MAX;
 
     const MIB: u64 = 1024 * 1024;
     const TRIP: Duration = Duration::from_millis(40);
+    const PATH: Path = Path { round_trip: TRIP, lost: 0 };
 
     fn at(received: u64, durable: u64) -> Offsets {
         Offsets { received, durable }
@@ -160,7 +163,7 @@ mod tests {
         assert_eq!(sent, 64 * 1024);
         // A path without an end.
         for round in 1..20 {
-            let report = upload.handle_progress(at(sent, 0), TRIP, Timestamp(round * 40));
+            let report = upload.handle_progress(at(sent, 0), PATH, Timestamp(round * 40));
             assert_eq!(report, Ok(()));
             let end = fill(&mut upload, Timestamp(round * 40));
             assert!(end - sent <= UPLOAD_AHEAD_BYTES_MAX);
@@ -182,7 +185,7 @@ mod tests {
         assert_eq!(upload.poll_send(Timestamp(0)), Some(170_000..186_384));
         assert_eq!(upload.resent(), 16_384);
         assert_eq!(fill(&mut upload, Timestamp(0)), 200_000);
-        assert_eq!(upload.handle_progress(at(200_000, 200_000), TRIP, Timestamp(50)), Ok(()));
+        assert_eq!(upload.handle_progress(at(200_000, 200_000), PATH, Timestamp(50)), Ok(()));
         assert_eq!((upload.poll_send(Timestamp(50)), upload.resent()), (None, 30_000));
     }
 
@@ -196,7 +199,7 @@ mod tests {
             assert!(end > sent);
             sent = end;
             now = now + TRIP;
-            assert_eq!(upload.handle_progress(at(sent, 0), TRIP, now), Ok(()));
+            assert_eq!(upload.handle_progress(at(sent, 0), PATH, now), Ok(()));
         }
         // The server's machine is gone, and with it all that was not durable.
         assert_eq!(upload.handle_ready(at(8 * MIB, 8 * MIB)), Ok(8 * MIB));
@@ -213,10 +216,10 @@ mod tests {
         for (received, durable) in
             [(26_385, 10_000), (9_999, 9_999), (20_000, 20_001), (20_000, 9_999)]
         {
-            let report = upload.handle_progress(at(received, durable), TRIP, Timestamp(1));
+            let report = upload.handle_progress(at(received, durable), PATH, Timestamp(1));
             assert!(report.is_err(), "{received} {durable}");
         }
-        assert_eq!(upload.handle_progress(at(20_000, 15_000), TRIP, Timestamp(1)), Ok(()));
+        assert_eq!(upload.handle_progress(at(20_000, 15_000), PATH, Timestamp(1)), Ok(()));
     }
 
     #[test]

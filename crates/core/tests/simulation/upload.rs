@@ -4,13 +4,16 @@
 use std::{collections::VecDeque, ops::Range, time::Duration};
 
 use skein_core::{
-    limit::UPLOAD_AHEAD_BYTES_MAX, port::resource::Offsets, time::Timestamp, transfer::Upload,
+    limit::UPLOAD_AHEAD_BYTES_MAX,
+    port::resource::Offsets,
+    time::Timestamp,
+    transfer::{Path, Upload},
 };
 
 use crate::random::Random;
 
 /// What the transport says its round trip is.
-const TRIP: Duration = Duration::from_millis(50);
+const PATH: Path = Path { round_trip: Duration::from_millis(50), lost: 0 };
 
 /// A stream, while it lasts.
 #[derive(Default)]
@@ -69,7 +72,7 @@ pub(crate) fn run(seed: u64, verbose: bool) -> Result<(), String> {
             }
             82..97 => {
                 if let Some(offsets) = stream.down.pop_front() {
-                    let reported = upload.handle_progress(offsets, TRIP, now);
+                    let reported = upload.handle_progress(offsets, PATH, now);
                     reported.map_err(|error| error.to_string())?;
                 }
             }

@@ -82,6 +82,7 @@ impl Session {
             return;
         }
         if !beside.wanted {
+            self.attempt_failed = true;
             let random = self.draw();
             self.ear.not_before = now + self.ear.backoff.failed(random);
         }

@@ -41,12 +41,16 @@ const LATE_AFTER: Duration = Duration::from_secs(1);
 /// How long a new path has to show that it works, besides [`ROUND_TRIPS`] round trips.
 const PROVE_WITHIN: Duration = Duration::from_millis(100);
 
-/// A silent path is probed again after this share of the time that it has been silent, so that its
+/// The least time from one probe of a silent path to the next, unless half a round trip is longer.
+/// So often a voice call sends packets, and most probes are smaller than those.
+const PROBE_INTERVAL_MIN: Duration = Duration::from_millis(20);
+/// For how long a silent path is probed so often while something waits to get through: what waits
+/// is there two round trips after the path is back.
+const PROBED_OFTEN_MAX: Duration = Duration::from_secs(120);
+/// Otherwise it is probed again after this share of the time that it has been silent, so that its
 /// return is noticed soon for how long it was away, and costs next to nothing.
 const PROBE_SHARE: u32 = 32;
-/// The least time from one such probe to the next, unless half a round trip is longer.
-const PROBE_INTERVAL_MIN: Duration = Duration::from_millis(50);
-/// The most.
+/// The most time from one probe to the next.
 const PROBE_INTERVAL_MAX: Duration = Duration::from_secs(1);
 
 /// How long a server may answer only that what it needs is unavailable, before another is looked for.
@@ -114,6 +118,11 @@ impl Ear {
         self.listened_before = now;
     }
 
+    /// Whether the path was found silent, and nothing has been heard since.
+    pub(super) const fn is_silent(&self) -> bool {
+        self.silent
+    }
+
     fn silence_after(&self) -> Duration {
         SILENCE_BUSY + ROUND_TRIPS * self.round_trip
     }
@@ -135,10 +144,15 @@ impl Ear {
         }
     }
 
-    /// How long to wait for the next sign before asking for one again.
-    fn probe_interval(&self, now: Timestamp) -> Duration {
+    /// How long to wait for the next sign before asking for one again, while something waits to get
+    /// through or nothing does.
+    fn probe_interval(&self, something_waits: bool, now: Timestamp) -> Duration {
         let least = (self.round_trip / 2).max(PROBE_INTERVAL_MIN);
-        (now.since(self.heard_at) / PROBE_SHARE).clamp(least, PROBE_INTERVAL_MAX.max(least))
+        let silence = now.since(self.heard_at);
+        if something_waits && silence < PROBED_OFTEN_MAX {
+            return least;
+        }
+        (silence / PROBE_SHARE).clamp(least, PROBE_INTERVAL_MAX.max(least))
     }
 }
 
@@ -157,6 +171,7 @@ impl Session {
         let caught_up = self.is_caught_up();
         match &self.link {
             Link::Idle => Standing::Idle,
+            Link::Live { .. } if self.ear.silent && self.attempt_failed => Standing::Offline,
             Link::Live { .. } if self.ear.silent => Standing::Reconnecting { lost: false },
             Link::Live { .. } if self.ear.late => Standing::Slow { caught_up },
             Link::Live { .. } => Standing::Online { caught_up },
@@ -171,7 +186,13 @@ impl Session {
         if !matches!(self.link, Link::Live { .. }) {
             return;
         }
+        let was_silent = self.ear.silent;
         self.ear.hear(signs, now);
+        if was_silent && signs.heard {
+            self.attempt_failed = false;
+            // While nothing could get through nothing was owed.
+            self.answered_at = now;
+        }
         self.ear.late = self.is_owed()
             && now.since(self.answered_at) >= LATE_AFTER + ROUND_TRIPS * self.ear.round_trip;
         if signs.heard {
@@ -181,6 +202,11 @@ impl Session {
             return;
         }
         self.ear.silent |= self.is_silent(now);
+        if self.ear.silent && !was_silent && self.beside.is_none() && !self.has_just_moved(now) {
+            // A NAT may have forgotten the old socket. And a server that had sent as much as it may
+            // says nothing at all until it hears of another address (RFC 9000, section 9.4).
+            self.effects.push_back(Effect::Move);
+        }
         let quiet = self.quiet_from().map(|from| now.since(from));
         if self.ear.silent
             || !self.ear.probed && quiet.is_some_and(|quiet| quiet >= self.probe_after())
@@ -227,7 +253,7 @@ impl Session {
         let ear = &self.ear;
         let last = ear.listened_at;
         if ear.silent {
-            return last + ear.probe_interval(last);
+            return last + ear.probe_interval(self.quiet_from().is_some(), last);
         }
         let busy = ear.busy || self.quiet_from().is_some() || ear.prove_by.is_some();
         let regular = last + if busy { LISTEN_BUSY } else { LISTEN_IDLE };

@@ -27,7 +27,7 @@ pub(super) struct Moves {
 impl Session {
     /// The network of the device has changed: another interface, address or route.
     pub fn handle_network_changed(&mut self, now: Timestamp) {
-        if self.moves.last.is_some_and(|last| now.since(last) < MOVE_INTERVAL) {
+        if self.has_just_moved(now) {
             self.moves.again = true;
         } else {
             self.change_network(now);
@@ -40,6 +40,10 @@ impl Session {
             self.attempt_failed = false;
             self.dial();
         }
+    }
+
+    pub(super) fn has_just_moved(&self, now: Timestamp) -> bool {
+        self.moves.last.is_some_and(|last| now.since(last) < MOVE_INTERVAL)
     }
 
     /// Moves again if the network has changed since the last time.

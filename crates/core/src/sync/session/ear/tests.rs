@@ -119,19 +119,60 @@ fn a_sign_of_life_makes_the_second_connection_needless_unless_it_is_wanted() {
     assert_eq!(session.standing(), ONLINE);
 }
 
+/// When a silent path was probed, and for how long the connection was kept.
+fn probes(session: &mut Session, until: u64) -> Vec<u64> {
+    let said = pass(session, until, &mut 0, |_| NOTHING);
+    said.iter().filter(|(_, what)| what == "probe").map(|(at, _)| *at).collect()
+}
+
 #[test]
-fn probes_a_silent_path_often_at_first_and_never_stops() {
+fn probes_a_silent_path_twice_a_round_trip_while_something_waits_and_for_two_minutes() {
+    let mut session = live(1, &[]);
+    effects(&mut session);
+    let probes = probes(&mut session, 300_000);
+    let gap = |pair: &[u64]| (pair[0], pair[1] - pair[0]);
+    let gaps: Vec<_> = probes.windows(2).skip(1).map(gap).collect();
+    let often = |at| at < 120_000;
+    assert!(gaps.iter().all(|(at, gap)| !often(*at) || *gap == 50), "{gaps:?}");
+    assert!(gaps.iter().all(|(at, gap)| often(*at) || *gap == 1_000), "{gaps:?}");
+    // Nobody has to have answered meanwhile: the connection is still there.
+    assert!(matches!(session.link(), Link::Live { .. }));
+}
+
+#[test]
+fn probes_a_silent_path_seldom_while_nothing_waits() {
+    let probes = probes(&mut idle(), 60_000);
+    assert!((50..100).contains(&probes.len()), "{probes:?}");
+    let gap = probes.windows(2).skip(1).map(|pair| pair[1] - pair[0]).max();
+    assert_eq!(gap, Some(1_000));
+}
+
+#[test]
+fn a_path_that_falls_silent_gets_another_socket_once() {
     let mut session = live(1, &[]);
     effects(&mut session);
     let mut now = 0;
-    let said = pass(&mut session, 29_000, &mut now, |_| NOTHING);
-    let probes: Vec<u64> =
-        said.iter().filter(|(_, what)| what == "probe").map(|(at, _)| *at).collect();
-    let gaps: Vec<u64> = probes.windows(2).skip(1).map(|pair| pair[1] - pair[0]).collect();
-    assert!(gaps.iter().take(20).all(|gap| *gap <= 75), "{gaps:?}");
-    assert!(gaps.iter().all(|gap| (50..=1_000).contains(gap)), "{gaps:?}");
-    assert!(*gaps.last().unwrap() > 500, "{gaps:?}");
-    assert!(probes.len() < 150, "{}", probes.len());
+    let said = pass(&mut session, 20_000, &mut now, |_| NOTHING);
+    let moves: Vec<_> = said.iter().filter(|(_, effect)| effect == "move").collect();
+    assert_eq!(moves.len(), 1, "{moves:?}");
+    assert_eq!(Some(moves[0].0), first(&said, "dial beside first"));
+}
+
+#[test]
+fn what_was_asked_for_in_a_silence_may_still_be_answered_for_as_long() {
+    let mut session = live(1, &[]);
+    effects(&mut session);
+    let mut now = 0;
+    pass(&mut session, 60_000, &mut now, |_| NOTHING);
+    session.handle_beside_closed(&CloseReason::Lost, Timestamp(now));
+    assert_eq!(session.standing(), Standing::Offline, "the last attempt has failed");
+    session.handle_listened(HEARD, Timestamp(now));
+    assert_eq!(session.standing(), ONLINE);
+    let reply_ms = u64::try_from(crate::sync::REPLY_TIMEOUT.as_millis()).unwrap();
+    pass(&mut session, 60_000 + reply_ms - 1, &mut now, |_| HEARD);
+    assert!(matches!(session.link(), Link::Live { .. }));
+    pass(&mut session, 60_000 + reply_ms, &mut now, |_| HEARD);
+    assert!(matches!(session.link(), Link::Waiting { .. }), "it answers nothing");
 }
 
 #[test]
