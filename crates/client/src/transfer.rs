@@ -38,6 +38,9 @@ const PIECE_BYTES: usize = 256 * 1024;
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the server may leave a transfer without a sign.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often it is looked at whether the server can be heard meanwhile: that shows in the answers to
+/// keep-alives at least, of which there are some in so long.
+const STALL_LOOK: Duration = Duration::from_secs(10);
 
 /// How a transfer is going.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,14 +204,18 @@ impl Current {
 /// the connection is gone; until then, what was sent is still on its way and needs not be sent again.
 async fn in_time<T>(connection: &Connection, next: impl Future<Output = T>) -> Option<T> {
     let mut next = pin!(next);
-    loop {
+    let mut silence = Duration::ZERO;
+    while silence < STALL_TIMEOUT {
         let heard = connection.datagrams_received();
-        match tokio::time::timeout(STALL_TIMEOUT, next.as_mut()).await {
-            Ok(said) => return Some(said),
-            Err(_) if connection.datagrams_received() == heard => {}
-            Err(_) => return None,
+        if let Ok(said) = tokio::time::timeout(STALL_LOOK, next.as_mut()).await {
+            return Some(said);
+        }
+        // Only while the server can be heard does it say nothing.
+        if connection.datagrams_received() != heard {
+            silence += STALL_LOOK;
         }
     }
+    None
 }
 
 impl From<Error> for Stop {
