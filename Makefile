@@ -62,13 +62,15 @@ bench: peers
 	target/dist/skein-bench transfer
 	target/dist/skein-bench networks --plots docs/networks
 
-# What stands beside Skein in `skein-bench networks`: a tus server and client, for Node.
-peers: $(TOOLS)/tus/ready
+# What stands beside Skein in `skein-bench networks`: a tus server and client, and an XMPP client, for
+# Node; ejabberd from the system's packages.
+peers: $(TOOLS)/tus/ready $(TOOLS)/xmpp/ready
+	bench/install-ejabberd.sh
 
-$(TOOLS)/tus/ready: $(wildcard bench/tus/*)
-	mkdir -p $(TOOLS)/tus
-	cp bench/tus/* $(TOOLS)/tus
-	cd $(TOOLS)/tus && npm ci --silent --omit=optional --no-audit --no-fund
+$(TOOLS)/%/ready: bench/%/package.json bench/%/package-lock.json $(wildcard bench/tus/*.mjs bench/xmpp/*.mjs)
+	mkdir -p $(TOOLS)/$*
+	cp bench/$*/* $(TOOLS)/$*
+	cd $(TOOLS)/$* && npm ci --silent --omit=optional --no-audit --no-fund
 	touch $@
 
 clean:

@@ -21,16 +21,5 @@ if ! command -v apt-get >/dev/null; then
     echo "(there is no apt-get here; missing:$missing)" >&2
     exit 1
 fi
-as_root=
-[ "$(id -u)" = 0 ] || as_root=sudo
-echo "installing$missing"
-export DEBIAN_FRONTEND=noninteractive
-$as_root apt-get update -qq
-# No services of the packages' own: the tests start theirs, on free ports.
-if [ ! -e /usr/sbin/policy-rc.d ]; then
-    printf '#!/bin/sh\nexit 101\n' | $as_root tee /usr/sbin/policy-rc.d >/dev/null
-    $as_root chmod +x /usr/sbin/policy-rc.d
-    trap '$as_root rm -f /usr/sbin/policy-rc.d' EXIT
-fi
 # shellcheck disable=SC2086
-$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >/dev/null
+exec "$(dirname "$0")/apt-install.sh" $missing

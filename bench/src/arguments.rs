@@ -99,7 +99,7 @@ pub(crate) struct Networks {
     /// A short form: chat for 10 s and a file of 5 MB, without the long blackout.
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Without tus beside it.
+    /// Without tus and ejabberd beside it.
     #[arg(long)]
     pub(crate) alone: bool,
     /// Also draw each course into this folder, as NAME.svg.

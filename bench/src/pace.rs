@@ -44,6 +44,11 @@ impl Pace {
         self.due(self.messages)
     }
 
+    /// Messages in all.
+    pub(crate) const fn messages(&self) -> u64 {
+        self.messages
+    }
+
     /// Messages that are due on a lane.
     pub(crate) const fn share(&self, lane: u64) -> u64 {
         (self.messages + self.lanes - 1 - lane) / self.lanes

@@ -20,7 +20,7 @@ const INK: &str = "#808890";
 /// Disturbances.
 const MARK: &str = "#d08030";
 /// Lines and points, a system each.
-const COLOURS: [&str; 3] = ["#2f81c7", "#b8479a", "#4c9a4c"];
+const COLOURS: [&str; 4] = ["#2f81c7", "#b8479a", "#4c9a4c", "#a08a1a"];
 /// Points of one line at most; of more, every so many-th is drawn.
 const POINTS_MAX: usize = 2_000;
 

@@ -107,7 +107,8 @@ pub(crate) enum Finding {
 #[derive(Debug, Serialize)]
 pub(crate) struct OnNetwork {
     pub(crate) course: &'static str,
-    /// `skein`, or `skein-tcp` where UDP was blocked all the time, or `tus`, which only uploads.
+    /// `skein`, or `skein-tcp` where UDP was blocked all the time, or `tus`, which only uploads, or
+    /// `ejabberd`, which only chats.
     pub(crate) system: &'static str,
     pub(crate) messages: u64,
     /// From when messages were due until the other member had them. Those that never came count
@@ -122,6 +123,7 @@ pub(crate) struct OnNetwork {
     /// `None` where nobody chats.
     pub(crate) lost: Option<u64>,
     pub(crate) doubled: Option<u64>,
+    /// 0 where nobody uploads.
     pub(crate) file_bytes: u64,
     pub(crate) upload_seconds: Option<f64>,
     /// Seconds of these in which nothing got through at all.
@@ -129,8 +131,8 @@ pub(crate) struct OnNetwork {
     /// The upload without the blackouts, as a multiple of the same system's undisturbed one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ratio: Option<f64>,
-    /// Bytes that the application sent more than once.
-    pub(crate) resent_bytes: u64,
+    /// Bytes that the application sent more than once. `None` where nobody uploads.
+    pub(crate) resent_bytes: Option<u64>,
     /// How often the client was said to be in each state, by `state times`.
     pub(crate) states: String,
 }
@@ -253,7 +255,7 @@ fn network_row(on: &OnNetwork) -> String {
         on.system,
         count(on.lost),
         count(on.doubled),
-        on.resent_bytes.div_ceil(1024),
+        count(on.resent_bytes.map(|bytes| bytes.div_ceil(1024))),
         on.states,
     )
 }

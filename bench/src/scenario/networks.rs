@@ -3,10 +3,13 @@
 //! held against it.
 //!
 //! A [`course`] says what happens, a [`scene`] is who takes part, [`chat`] and [`upload`] are what
-//! they do, and [`tally`] makes figures of what they noted.
+//! they do, and [`tally`] makes figures of what they noted. Beside them, each alone on the same
+//! network, are what people use today: [`tus`] for the upload and [`ejabberd`] for the chat.
 
 mod chat;
 mod course;
+mod ejabberd;
+mod peer;
 mod scene;
 mod tally;
 mod tus;
@@ -21,7 +24,7 @@ use self::{
     tally::Run,
     upload::{File, Sent},
 };
-use crate::{arguments::Networks, failure::Failure, pace::Pace, report::Report};
+use crate::{arguments::Networks, failure::Failure, report::Report};
 
 /// Messages that are due in a second.
 const RATE_PER_SECOND: u32 = 20;
@@ -37,6 +40,10 @@ pub(crate) async fn run(load: &Networks, report: &mut Report) -> Result<(), Fail
     if !load.alone && !with_tus {
         eprintln!("skein-bench: no tus beside it: `make peers` installs it");
     }
+    let with_ejabberd = !load.alone && ejabberd::is_there();
+    if !load.alone && !with_ejabberd {
+        eprintln!("skein-bench: no ejabberd beside it: `make peers` installs it");
+    }
     let mut bases = Vec::new();
     let mut failures = Vec::new();
     for course in Course::all(load.quick) {
@@ -51,9 +58,11 @@ pub(crate) async fn run(load: &Networks, report: &mut Report) -> Result<(), Fail
             runs.push(ran);
         }
         if with_tus {
-            let sent = tus::play(&course, &file).await?;
-            // That a peer did not get its file across is a result.
-            runs.push(Run { system: tus::NAME, heard: chat::Notes::default(), sent, unsent: 0 });
+            // That a peer did not get its file across, or lost a message, is a result.
+            runs.push(tus::play(&course, &file).await?);
+        }
+        if with_ejabberd {
+            runs.push(ejabberd::play(&course).await?);
         }
         for run in &runs {
             if course.is_undisturbed() {
@@ -75,10 +84,9 @@ pub(crate) async fn run(load: &Networks, report: &mut Report) -> Result<(), Fail
 /// Plays one course.
 async fn play(course: &Course, way: Way, file: &File) -> Result<Run, Failure> {
     let (scene, bob) = Scene::new(way, course.network).await?;
-    let messages = u64::from(RATE_PER_SECOND) * course.chat.as_secs();
-    let pace = Pace::new(RATE_PER_SECOND, messages, 1);
+    let pace = chat::pace(course);
     let begin = pace.due(0);
-    let heard = Heard::listen(&scene, bob, pace, messages);
+    let heard = Heard::listen(pace, |ear| chat::listen(bob, scene.conversation, ear));
     let sent = Sent::send(&scene, file, begin).await?;
     let (lanes, clock) = pace.start();
     let writing = lanes.into_iter().map(|lane| chat::write(&scene, lane)).collect::<Vec<_>>();
@@ -86,10 +94,11 @@ async fn play(course: &Course, way: Way, file: &File) -> Result<Run, Failure> {
     for one in writing {
         one.await.map_err(Failure::from)??;
     }
-    let unsent = clock.join().unwrap_or(messages);
-    let sent = sent.complete().await?;
+    let unsent = clock.join().unwrap_or(pace.messages());
+    let mut sent = sent.complete().await?;
     let heard = heard.complete(pace.end()).await?;
-    Ok(Run { system: way.name(), heard, sent, unsent })
+    let states = std::mem::take(&mut sent.states);
+    Ok(Run { system: way.name(), heard, sent: Some(sent), states, unsent })
 }
 
 /// Lets happen what the course has, when it is to.

@@ -34,6 +34,7 @@ pub mod server;
 pub mod smtp;
 pub mod tools;
 pub mod transfer;
+pub mod user;
 
 use std::{future::Future, time::Duration};
 

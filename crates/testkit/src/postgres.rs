@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt, PermissionsExt, chown},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output},
     sync::OnceLock,
@@ -11,6 +11,7 @@ use std::{
 use crate::{
     folder, port,
     process::{Process, Program},
+    user,
 };
 
 /// Where Debian puts each version's programs.
@@ -280,21 +281,12 @@ fn programs() -> PathBuf {
 }
 
 fn as_user(program: Program) -> Program {
-    if is_root() { program.user(USER) } else { program }
+    user::run_as(USER, program)
 }
 
 /// Makes a file the server's.
 fn give(path: &Path) {
-    if is_root() {
-        let output = Command::new("id").args(["-u", USER]).output().expect("id(1) is there");
-        let uid = String::from_utf8_lossy(&output.stdout).trim().parse().ok();
-        let uid = uid.expect("there is no user `postgres`: run `make tools`");
-        chown(path, Some(uid), None).expect("root may give files away");
-    }
-}
-
-fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
+    user::give(USER, path);
 }
 
 #[cfg(test)]

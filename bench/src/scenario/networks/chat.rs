@@ -2,11 +2,12 @@
 
 use std::{
     collections::HashSet,
+    future::Future,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use skein_client::Text;
+use skein_client::{ConversationId, Text};
 use skein_testkit::raw::RawSession;
 use skein_wire::pb::{self, body, event, server_frame};
 use tokio::{
@@ -15,7 +16,7 @@ use tokio::{
     time::{sleep, timeout_at},
 };
 
-use super::scene::Scene;
+use super::{RATE_PER_SECOND, course::Course, scene::Scene};
 use crate::{
     failure::Failure,
     pace::{Lane, Pace},
@@ -42,6 +43,13 @@ pub(crate) struct Heard {
     task: JoinHandle<()>,
 }
 
+/// Notes what comes to bob.
+pub(crate) struct Ear {
+    begin: Instant,
+    notes: Arc<Mutex<Notes>>,
+    left: watch::Sender<u64>,
+}
+
 /// Alice writes a message each time one is due.
 pub(crate) fn write(scene: &Scene, mut lane: Lane) -> JoinHandle<Result<(), Failure>> {
     let (alice, conversation) = (scene.alice.clone(), scene.conversation);
@@ -54,16 +62,24 @@ pub(crate) fn write(scene: &Scene, mut lane: Lane) -> JoinHandle<Result<(), Fail
     })
 }
 
+/// Messages that are due while people chat in a course.
+pub(crate) fn pace(course: &Course) -> Pace {
+    let messages = u64::from(RATE_PER_SECOND) * course.chat.as_secs();
+    Pace::new(RATE_PER_SECOND, messages, 1)
+}
+
 impl Heard {
-    /// Lets bob listen for so many messages.
-    pub(crate) fn listen(scene: &Scene, bob: RawSession, pace: Pace, messages: u64) -> Self {
+    /// Lets bob listen for the messages that are due, in this way.
+    pub(crate) fn listen<Listening>(pace: Pace, listen: impl FnOnce(Ear) -> Listening) -> Self
+    where
+        Listening: Future<Output = ()> + Send + 'static,
+    {
         let begin = pace.due(0);
         let due = |message| (pace.due(message) - begin, None);
-        let notes = Notes { messages: (0..messages).map(due).collect(), doubled: 0 };
+        let notes = Notes { messages: (0..pace.messages()).map(due).collect(), doubled: 0 };
         let notes = Arc::new(Mutex::new(notes));
-        let (left, missing) = watch::channel(messages);
-        let conversation = scene.conversation.0;
-        let task = tokio::spawn(listen(bob, conversation, begin, Arc::clone(&notes), left));
+        let (left, missing) = watch::channel(pace.messages());
+        let task = tokio::spawn(listen(Ear { begin, notes: Arc::clone(&notes), left }));
         Self { notes, missing, task }
     }
 
@@ -80,29 +96,30 @@ impl Heard {
     }
 }
 
-async fn listen(
-    mut bob: RawSession,
-    conversation: u64,
-    begin: Instant,
-    notes: Arc<Mutex<Notes>>,
-    left: watch::Sender<u64>,
-) {
-    let mut heard = HashSet::new();
-    while let Ok(Some(frame)) = bob.receiver.frame::<pb::ServerFrame>().await {
-        let Some((message, seq)) = message(frame, conversation) else { continue };
-        if !heard.insert(seq) {
-            // The server may tell of an entry again; a client drops those that it has.
-            continue;
-        }
-        let now = Instant::now().saturating_duration_since(begin);
-        let mut notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
+impl Ear {
+    /// A message has come.
+    pub(crate) fn hear(&self, message: u64) {
+        let now = Instant::now().saturating_duration_since(self.begin);
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         let place = usize::try_from(message).ok();
         match place.and_then(|place| notes.messages.get_mut(place)) {
             Some((_, came @ None)) => {
                 *came = Some(now);
-                left.send_modify(|missing| *missing -= 1);
+                self.left.send_modify(|missing| *missing -= 1);
             }
             Some(_) | None => notes.doubled += 1,
+        }
+    }
+}
+
+/// What bob hears of a conversation.
+pub(crate) async fn listen(mut bob: RawSession, conversation: ConversationId, ear: Ear) {
+    let mut heard = HashSet::new();
+    while let Ok(Some(frame)) = bob.receiver.frame::<pb::ServerFrame>().await {
+        let Some((message, seq)) = message(frame, conversation.0) else { continue };
+        // The server may tell of an entry again; a client drops those that it has.
+        if heard.insert(seq) {
+            ear.hear(message);
         }
     }
 }

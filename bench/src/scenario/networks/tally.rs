@@ -18,7 +18,10 @@ use crate::{
 pub(crate) struct Run {
     pub(crate) system: &'static str,
     pub(crate) heard: chat::Notes,
-    pub(crate) sent: upload::Notes,
+    /// Nothing of a system that only chats.
+    pub(crate) sent: Option<upload::Notes>,
+    /// Each state of the client, and when that was.
+    pub(crate) states: Vec<(Duration, &'static str)>,
     /// Messages that the bench could not even hand to the client.
     pub(crate) unsent: u64,
 }
@@ -26,7 +29,7 @@ pub(crate) struct Run {
 impl Run {
     /// How long the upload took, if it was ever complete.
     pub(crate) fn upload_seconds(&self) -> Option<f64> {
-        self.sent.done.map(|done| done.as_secs_f64())
+        self.done().map(|done| done.as_secs_f64())
     }
 
     /// What of this run makes it none, if anything.
@@ -38,7 +41,7 @@ impl Run {
             let what = course;
             return Some(Failure::Incomplete { what, expected, missing, repeated, unsent });
         }
-        self.sent.done.is_none().then_some(Failure::NoFile(course))
+        self.done().is_none().then_some(Failure::NoFile(course))
     }
 
     /// What is to be drawn of it.
@@ -46,8 +49,12 @@ impl Run {
         let messages = self.heard.messages.iter();
         let waits =
             messages.filter_map(|(due, came)| Some((*due, came.as_ref()?.saturating_sub(*due))));
-        let (waits, progress) = (waits.collect(), self.sent.progress.clone());
-        System { name: self.system, waits, progress }
+        let progress = self.sent.iter().flat_map(|sent| sent.progress.iter().copied());
+        System { name: self.system, waits: waits.collect(), progress: progress.collect() }
+    }
+
+    fn done(&self) -> Option<Duration> {
+        self.sent.as_ref()?.done
     }
 
     fn lost(&self) -> u64 {
@@ -65,7 +72,7 @@ pub(crate) fn finding(course: &Course, run: &Run, file_bytes: u64, base: Option<
         .collect();
     waits.sort_unstable();
     let chats = !run.heard.messages.is_empty();
-    let blackout = run.sent.done.map_or(Duration::ZERO, |done| blackout(&course.marks, done));
+    let blackout = run.done().map_or(Duration::ZERO, |done| blackout(&course.marks, done));
     let blackout_seconds = blackout.as_secs_f64();
     let upload_seconds = run.upload_seconds();
     Finding::Network(Box::new(OnNetwork {
@@ -78,14 +85,14 @@ pub(crate) fn finding(course: &Course, run: &Run, file_bytes: u64, base: Option<
         back_ms: back(&course.marks, &run.heard.messages).map(millis),
         lost: chats.then(|| run.lost()),
         doubled: chats.then_some(run.heard.doubled),
-        file_bytes,
+        file_bytes: if run.sent.is_some() { file_bytes } else { 0 },
         upload_seconds,
         blackout_seconds,
         ratio: upload_seconds
             .zip(base)
             .and_then(|(seconds, base)| ratio(seconds - blackout_seconds, base)),
-        resent_bytes: run.sent.resent_bytes,
-        states: states(&run.sent.states),
+        resent_bytes: run.sent.as_ref().map(|sent| sent.resent_bytes),
+        states: states(&run.states),
     }))
 }
 
@@ -158,5 +165,18 @@ mod tests {
     fn states_are_counted() {
         let seen = [(ms(0), "online"), (ms(5), "slow"), (ms(9), "online")];
         assert_eq!(states(&seen), "online 2, slow 1");
+    }
+
+    #[test]
+    fn who_only_chats_has_no_figures_of_an_upload() {
+        let course = &Course::all(true)[0];
+        let messages = vec![(ms(0), Some(ms(20))), (ms(50), None)];
+        let heard = chat::Notes { messages, doubled: 1 };
+        let run = Run { system: "chats", heard, sent: None, states: Vec::new(), unsent: 0 };
+        let found = serde_json::to_value(finding(course, &run, 5_000_000, None)).unwrap();
+        let figures = ["messages", "lost", "doubled", "file_bytes"].map(|name| &found[name]);
+        assert_eq!(figures, [2, 1, 1, 0]);
+        assert!(found["upload_seconds"].is_null() && found["resent_bytes"].is_null());
+        assert!(run.drawn().progress.is_empty() && run.drawn().waits.len() == 1);
     }
 }

@@ -5,27 +5,25 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     path::{Path as Folder, PathBuf},
-    process::Stdio,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use serde::Deserialize;
-use skein_testkit::network::{Death, Path, Scripted, Step, TcpRelay};
+use skein_testkit::network::{Path, TcpRelay};
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
-    time::{interval, sleep_until, timeout_at},
+    process::Child,
+    time::{interval, timeout_at},
 };
 
-use super::{course::Course, upload};
+use super::{chat, course::Course, peer, tally::Run, upload};
 use crate::failure::Failure;
 
 /// The system's name in results.
-pub(crate) const NAME: &str = "tus";
-/// Where `make peers` has put it.
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/tus");
+const NAME: &str = "tus";
+/// Where it is among the tools.
+const FOLDER: &str = "tus";
 /// How long the upload may take beyond the time in which people would chat. A connection that dies
 /// in silence is never missed by this client.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -46,17 +44,17 @@ enum News {
 
 /// Whether it is installed.
 pub(crate) fn is_there() -> bool {
-    Folder::new(FOLDER).join("node_modules").is_dir()
+    peer::is_installed(FOLDER)
 }
 
 /// Uploads the file while the course is played.
 ///
 /// # Errors
 /// If it cannot be started. An upload that does not come to its end is none.
-pub(crate) async fn play(course: &Course, file: &upload::File) -> Result<upload::Notes, Failure> {
+pub(crate) async fn play(course: &Course, file: &upload::File) -> Result<Run, Failure> {
     let folder = TempDir::new().map_err(Failure::machine("make a folder"))?;
     let mut server = node("server.mjs", &[folder.path()])?;
-    let mut lines = lines(&mut server);
+    let mut lines = peer::lines(&mut server);
     let port = lines.next_line().await.map_err(Failure::machine("read from the tus server"))?;
     let port = port.and_then(|port| port.trim().parse().ok()).ok_or(Failure::Peer(NAME))?;
     let path = Path::default();
@@ -72,48 +70,24 @@ pub(crate) async fn play(course: &Course, file: &upload::File) -> Result<upload:
     let following = follow(&mut client, begin, &notes);
     let end = begin + course.chat + PATIENCE;
     let (turned, followed) =
-        tokio::join!(turn(course, &relay, begin), timeout_at(end.into(), following));
+        tokio::join!(peer::turn(course, &relay, begin), timeout_at(end.into(), following));
     looking.abort();
     turned?;
     if followed.is_err() {
         eprintln!("skein-bench: {}: {NAME} was not through after {PATIENCE:?} more", course.name);
     }
-    let notes = notes.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    Ok(notes)
+    let sent = Some(notes.lock().unwrap_or_else(PoisonError::into_inner).clone());
+    Ok(Run { system: NAME, heard: chat::Notes::default(), sent, states: Vec::new(), unsent: 0 })
 }
 
 /// A program of it. It is ended when dropped.
 fn node(script: &str, arguments: &[&Folder]) -> Result<Child, Failure> {
-    Command::new("node")
-        .arg(Folder::new(FOLDER).join(script))
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(Failure::machine("start node"))
-}
-
-fn lines(child: &mut Child) -> Lines<BufReader<ChildStdout>> {
-    BufReader::new(child.stdout.take().expect("it is piped")).lines()
-}
-
-/// Lets happen what the course has. Where the system tells programs of another network it ends
-/// their connections as well; otherwise they die in silence.
-async fn turn(course: &Course, relay: &TcpRelay, begin: Instant) -> Result<(), Failure> {
-    for turn in &course.turns {
-        sleep_until((begin + turn.at).into()).await;
-        match turn.step {
-            Step::Readdress(address) if turn.is_told => relay.readdress(address, Death::Reset),
-            step => relay.apply(step).map_err(Failure::machine("change the network"))?,
-        }
-    }
-    Ok(())
+    peer::node(FOLDER, script).args(arguments).spawn().map_err(Failure::machine("start node"))
 }
 
 /// Listens to the client until it is at its end.
 async fn follow(client: &mut Child, begin: Instant, notes: &Mutex<upload::Notes>) {
-    let mut lines = lines(client);
+    let mut lines = peer::lines(client);
     let mut sent = 0;
     while let Ok(Some(line)) = lines.next_line().await {
         let Ok(news) = serde_json::from_str(&line) else { continue };
