@@ -54,7 +54,7 @@ pub(crate) async fn run(load: &Networks, report: &mut Report) -> Result<(), Fail
         let mut runs = Vec::new();
         for way in [Way::Quic, Way::Tcp] {
             let ran = play(&course, way, &file).await?;
-            failures.extend(ran.failure(course.name));
+            failures.extend(ran.failure(course.name, way.all_arrives()));
             runs.push(ran);
         }
         if with_tus {
@@ -95,7 +95,7 @@ async fn play(course: &Course, way: Way, file: &File) -> Result<Run, Failure> {
         one.await.map_err(Failure::from)??;
     }
     let unsent = clock.join().unwrap_or(pace.messages());
-    let mut sent = sent.complete().await?;
+    let mut sent = sent.complete(way.patience()).await?;
     let heard = heard.complete(pace.end()).await?;
     let states = std::mem::take(&mut sent.states);
     Ok(Run { system: way.name(), heard, sent: Some(sent), states, unsent })

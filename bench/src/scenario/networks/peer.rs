@@ -4,7 +4,7 @@
 use std::{
     path::{Path as Folder, PathBuf},
     process::Stdio,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use skein_testkit::network::{Death, Scripted, Step, TcpRelay};
@@ -19,6 +19,9 @@ use crate::failure::Failure;
 
 /// Where `make peers` puts things, a folder each.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools");
+
+/// How long after the chat what stands beside Skein may take for what is still on its way.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Whether the packages for Node in this folder are installed.
 pub(crate) fn is_installed(folder: &str) -> bool {

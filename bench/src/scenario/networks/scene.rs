@@ -4,7 +4,7 @@
 //! Everything of alice goes over one path: QUIC, the WebSocket on the same port, and HTTP to the
 //! gate, which tells where to chat. They share its bandwidth and its blackouts.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use skein_client::{Client, ConversationId, DeviceName, Username};
 use skein_testkit::{
@@ -17,6 +17,7 @@ use skein_testkit::{
 };
 use tempfile::TempDir;
 
+use super::peer;
 use crate::failure::Failure;
 
 /// How alice's session is carried where nothing disturbs it.
@@ -46,6 +47,19 @@ impl Way {
         match self {
             Self::Quic => "skein",
             Self::Tcp => "skein-tcp",
+        }
+    }
+
+    /// Whether a course may not end without everything. At some loss TCP brings it across in hours.
+    pub(crate) const fn all_arrives(self) -> bool {
+        matches!(self, Self::Quic)
+    }
+
+    /// How long after the chat the file may take.
+    pub(crate) const fn patience(self) -> Duration {
+        match self {
+            Self::Quic => Duration::from_secs(600),
+            Self::Tcp => peer::PATIENCE,
         }
     }
 }

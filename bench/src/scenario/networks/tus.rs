@@ -17,16 +17,19 @@ use tokio::{
     time::{interval, timeout_at},
 };
 
-use super::{chat, course::Course, peer, tally::Run, upload};
+use super::{
+    chat,
+    course::Course,
+    peer::{self, PATIENCE},
+    tally::Run,
+    upload,
+};
 use crate::failure::Failure;
 
 /// The system's name in results.
 const NAME: &str = "tus";
 /// Where it is among the tools.
 const FOLDER: &str = "tus";
-/// How long the upload may take beyond the time in which people would chat. A connection that dies
-/// in silence is never missed by this client.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// How often is looked how much the server has.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 

@@ -19,8 +19,6 @@ use tokio::{
 use super::scene::Scene;
 use crate::failure::Failure;
 
-/// How long a file may take.
-const PATIENCE: Duration = Duration::from_secs(600);
 /// Bytes that are made at a time.
 const PIECE_BYTES: usize = 1_000_000;
 /// What the bytes of the file are made of.
@@ -110,11 +108,11 @@ impl Sent {
         Ok(Self { notes, over, running, watching })
     }
 
-    /// Waits until the file is there, or it is too late; gives what was told.
-    pub(crate) async fn complete(mut self) -> Result<Notes, Failure> {
+    /// Waits until the file is there, or `patience` is over; gives what was told.
+    pub(crate) async fn complete(mut self, patience: Duration) -> Result<Notes, Failure> {
         // Whether it was in time, the notes tell.
-        if timeout(PATIENCE, self.over.wait_for(|over| *over)).await.is_err() {
-            eprintln!("skein-bench: the file was not there after {} s", PATIENCE.as_secs());
+        if timeout(patience, self.over.wait_for(|over| *over)).await.is_err() {
+            eprintln!("skein-bench: the file was not there after {} s", patience.as_secs());
         }
         self.running.abort();
         self.watching.abort();
