@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Transfer(Transfer),
     /// Chat and an upload over networks that are lossy, interrupted or changing.
     Networks(Networks),
+    /// Chat on a narrow path, alone and beside an upload and a download that fill it.
+    Priority(Priority),
     /// Congestion controllers against each other, over modelled paths in virtual time.
     Congestion(Congestion),
     /// All scenarios, tiny: whether they work.
@@ -122,6 +124,21 @@ impl Networks {
     /// Bytes of the file.
     pub(crate) const fn file_bytes(&self) -> u64 {
         if self.quick { 5_000_000 } else { 100_000_000 }
+    }
+}
+
+/// The load of `priority`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Priority {
+    /// How long people chat, in seconds.
+    #[arg(long, default_value_t = 30, value_parser = value_parser!(u32).range(1..=60))]
+    pub(crate) seconds: u32,
+}
+
+impl Priority {
+    /// A chat that takes a moment.
+    pub(crate) const fn tiny() -> Self {
+        Self { seconds: 2 }
     }
 }
 

@@ -39,6 +39,9 @@ pub(crate) enum Failure {
     /// A program beside which Skein is measured did not start.
     #[error("{0} did not start")]
     Peer(&'static str),
+    /// Something ended that was to go on for as long as something else was measured.
+    #[error("{0} was through before the measurement was")]
+    Early(&'static str),
     /// A file did not arrive.
     #[error("{0}: the file did not arrive")]
     NoFile(&'static str),

@@ -45,6 +45,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Pingpong(load) => scenario::pingpong::run(&load, &mut report).await,
         Command::Transfer(load) => scenario::transfer::run(&load, &mut report).await,
         Command::Networks(load) => scenario::networks::run(&load, &mut report).await,
+        Command::Priority(load) => scenario::priority::run(&load, &mut report).await,
         Command::Congestion(load) => scenario::congestion::run(&load, &mut report),
         Command::Smoke => scenario::smoke(&mut report).await,
         Command::Baseline { folder } => baseline::server::run(folder).await,

@@ -58,6 +58,21 @@ pub(crate) enum Finding {
     },
     /// How chat and an upload went on a disturbed network. Boxed, since it is the largest.
     Network(Box<OnNetwork>),
+    /// How long messages took on a narrow path.
+    Priority {
+        /// `skein`, or `skein-tcp` where UDP was blocked all the time.
+        system: &'static str,
+        /// `alone` or `beside bulk`.
+        what: &'static str,
+        messages: u64,
+        #[serde(flatten)]
+        latency: Summary,
+        /// By how much longer than alone, at the 99th percentile.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        p99_ratio: Option<f64>,
+        up_megabits_per_second: f64,
+        down_megabits_per_second: f64,
+    },
     /// What one flow moved on a modelled path.
     Alone {
         path: &'static str,
@@ -183,6 +198,9 @@ const fn heading(finding: &Finding) -> &'static str {
         Finding::Rate { .. } => "transfer                 MiB      MB/s  ratio",
         Finding::Network { .. } => NETWORK_HEADING,
         Finding::Peak { .. } => "peak growth              MiB       KiB",
+        Finding::Priority { .. } => {
+            "priority                 p50 ms  p99 ms  max ms  p99 x  Mbit/s up   down"
+        }
         Finding::Alone { .. } => {
             "alone                          controller  Mbit/s  first 3 s  wait ms    p95  standing  \
              overflow"
@@ -230,6 +248,21 @@ fn row(finding: &Finding) -> String {
             format!("{name:<20} {mib:>7.0} {megabytes_per_second:>9.1}{ratio}")
         }
         Finding::Network(on) => network_row(on),
+        Finding::Priority {
+            system,
+            what,
+            latency,
+            p99_ratio,
+            up_megabits_per_second: up,
+            down_megabits_per_second: down,
+            ..
+        } => {
+            let name = format!("{system} {what}");
+            let [p50, p99, max] =
+                [latency.p50_us, latency.p99_us, latency.max_us].map(|us| us as f64 / 1000.0);
+            let ratio = p99_ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"));
+            format!("{name:<23} {p50:>7.1} {p99:>7.1} {max:>7.1} {ratio:>6} {up:>10.2} {down:>6.2}")
+        }
         Finding::Alone { .. }
         | Finding::Changing { .. }
         | Finding::Shared { .. }

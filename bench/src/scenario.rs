@@ -3,10 +3,11 @@
 pub(crate) mod congestion;
 pub(crate) mod networks;
 pub(crate) mod pingpong;
+pub(crate) mod priority;
 pub(crate) mod transfer;
 
 use crate::{
-    arguments::{Networks, Pingpong, Transfer},
+    arguments::{Networks, Pingpong, Priority, Transfer},
     failure::Failure,
     report::Report,
 };
@@ -15,5 +16,6 @@ use crate::{
 pub(crate) async fn smoke(report: &mut Report) -> Result<(), Failure> {
     pingpong::run(&Pingpong::tiny(), report).await?;
     transfer::run(&Transfer::tiny(), report).await?;
-    networks::run(&Networks::tiny(), report).await
+    networks::run(&Networks::tiny(), report).await?;
+    priority::run(&Priority::tiny(), report).await
 }

@@ -6,14 +6,14 @@
 //! they do, and [`tally`] makes figures of what they noted. Beside them, each alone on the same
 //! network, are what people use today: [`tus`] for the upload and [`ejabberd`] for the chat.
 
-mod chat;
+pub(crate) mod chat;
 mod course;
 mod ejabberd;
 mod peer;
-mod scene;
+pub(crate) mod scene;
 mod tally;
 mod tus;
-mod upload;
+pub(crate) mod upload;
 
 use tokio::time::{Instant, sleep_until};
 
@@ -27,7 +27,7 @@ use self::{
 use crate::{arguments::Networks, failure::Failure, report::Report};
 
 /// Messages that are due in a second.
-const RATE_PER_SECOND: u32 = 20;
+pub(crate) const RATE_PER_SECOND: u32 = 20;
 
 /// Measures every course that was asked for, after the undisturbed one.
 ///
