@@ -60,6 +60,7 @@ bench: peers
 	$(CARGO) build --locked --profile dist --workspace --bins
 	target/dist/skein-bench pingpong
 	target/dist/skein-bench transfer
+	target/dist/skein-bench priority
 	target/dist/skein-bench networks --plots docs/networks
 
 # What stands beside Skein in `skein-bench networks`: a tus server and client, and an XMPP client, for

@@ -9,7 +9,11 @@ use std::{
 };
 
 use skein_client::{Body, Client, Entry, LogId, Phase, Progress, Variant};
-use skein_testkit::network::{Conditions, Step};
+use skein_testkit::{
+    PATIENCE,
+    network::{Conditions, Step},
+    raw::RawSession,
+};
 use tempfile::TempDir;
 use tokio::{task::JoinSet, time::sleep};
 
@@ -86,6 +90,10 @@ async fn measure(
     };
     let narrow = Conditions::delayed(DELAY).with_rate(BITS_PER_SECOND, QUEUE);
     scene.apply(Step::Set { up: narrow, down: narrow })?;
+    // Over a connection that has known no other path.
+    scene.alice.close().await;
+    scene.alice.connect().await?;
+    scene.alice.caught_up(PATIENCE).await?;
     let moved = [Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default()];
     let mut moving = JoinSet::new();
     if let Some(bulk) = bulk {
@@ -109,11 +117,7 @@ async fn measure(
 }
 
 /// Alice writes, bob listens.
-async fn talk(
-    load: &Priority,
-    scene: &Scene,
-    bob: skein_testkit::raw::RawSession,
-) -> Result<Summary, Failure> {
+async fn talk(load: &Priority, scene: &Scene, bob: RawSession) -> Result<Summary, Failure> {
     let pace = Pace::new(RATE_PER_SECOND, messages(load), 1);
     let heard = Heard::listen(pace, |ear| chat::listen(bob, scene.conversation, ear));
     let (lanes, clock) = pace.start();
