@@ -18,15 +18,19 @@ mod least;
 mod loss;
 mod noise;
 mod pilot;
-mod probe;
 mod round;
+mod wish;
 
 use std::{any::Any, sync::Arc, time::Instant};
 
 use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics};
 use quinn_proto::RttEstimator;
 
-use self::{pilot::Pilot, probe::Permit, round::Meter};
+use self::{pilot::Pilot, round::Meter, wish::Wishes};
+
+/// Packets by which the window is wider than what is under way, so that one more leaves: quinn sends
+/// while a packet leaves room.
+const PROBE_PACKETS: u64 = 2;
 
 /// Makes the controller of each new path.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,19 +38,27 @@ pub struct Factory;
 
 impl ControllerFactory for Factory {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
-        Box::new(DelayController {
-            pilot: Pilot::new(current_mtu.into()),
-            meter: Meter::new(now),
-            permit: Permit::new(current_mtu),
-        })
+        Box::new(DelayController::new(now, current_mtu))
     }
 }
 
-/// Lets the next packet of `connection` leave however much is under way already.
+/// Lets the next packet of `connection` leave although its window is full: it asks whether the path is
+/// back (RFC 9002, section 7.5). quinn sends such packets by itself after timeouts that double, so
+/// on a path that was away for half a minute it may look again only another half later.
 pub(crate) fn permit_probe(connection: &quinn::Connection) {
+    with_wishes(connection, Wishes::wish_probe);
+}
+
+/// What `connection` sends from now on takes another path, of which nothing is known (RFC 9000,
+/// section 9.4). quinn notices that of a peer that moves, and not of itself.
+pub(crate) fn another_path(connection: &quinn::Connection) {
+    with_wishes(connection, Wishes::tell_another_path);
+}
+
+fn with_wishes(connection: &quinn::Connection, tell: impl FnOnce(&Wishes)) {
     let controller = connection.congestion_state().into_any();
     if let Ok(controller) = controller.downcast::<DelayController>() {
-        controller.permit.give();
+        tell(&controller.wishes);
     }
 }
 
@@ -55,12 +67,37 @@ pub(crate) fn permit_probe(connection: &quinn::Connection) {
 struct DelayController {
     pilot: Pilot,
     meter: Meter,
-    permit: Permit,
+    wishes: Wishes,
+    /// What was sent before took another path, and says nothing about this one.
+    since: Instant,
+    packet: u16,
+    /// Bytes under way, or somewhat more: acknowledgements count until something is acknowledged.
+    in_flight: u64,
+}
+
+impl DelayController {
+    fn new(now: Instant, packet: u16) -> Self {
+        let (pilot, meter) = (Pilot::new(packet.into()), Meter::new(now));
+        Self { pilot, meter, wishes: Wishes::default(), since: now, packet, in_flight: 0 }
+    }
+
+    /// A packet was acknowledged.
+    fn acked(&mut self, now: Instant, sent: Instant, bytes: u64, is_app_limited: bool) {
+        if sent >= self.since {
+            self.meter.on_ack(now, sent, bytes, is_app_limited);
+        }
+    }
 }
 
 impl Controller for DelayController {
-    fn on_sent(&mut self, _now: Instant, bytes: u64, _last_packet_number: u64) {
-        self.permit.on_sent(bytes);
+    fn on_sent(&mut self, now: Instant, bytes: u64, _last_packet_number: u64) {
+        self.in_flight += bytes;
+        self.wishes.probed();
+        if self.wishes.take_another_path() {
+            self.pilot = Pilot::new(self.packet.into());
+            self.meter = Meter::new(now);
+            self.since = now;
+        }
     }
 
     fn on_ack(
@@ -71,7 +108,7 @@ impl Controller for DelayController {
         app_limited: bool,
         _rtt: &RttEstimator,
     ) {
-        self.meter.on_ack(now, sent, bytes, app_limited);
+        self.acked(now, sent, bytes, app_limited);
     }
 
     fn on_end_acks(
@@ -81,7 +118,7 @@ impl Controller for DelayController {
         _app_limited: bool,
         _largest: Option<u64>,
     ) {
-        self.permit.on_acked(in_flight);
+        self.in_flight = in_flight;
         let Some(batch) = self.meter.end_batch() else { return };
         self.pilot.on_batch(self.meter.seconds(now), &batch);
         if let Some(round) = self.meter.end_round(now) {
@@ -96,6 +133,9 @@ impl Controller for DelayController {
         is_persistent_congestion: bool,
         lost_bytes: u64,
     ) {
+        if sent < self.since {
+            return;
+        }
         self.meter.on_loss(lost_bytes);
         let (now, sent) = (self.meter.seconds(now), self.meter.seconds(sent));
         if is_persistent_congestion {
@@ -108,12 +148,17 @@ impl Controller for DelayController {
     }
 
     fn on_mtu_update(&mut self, new_mtu: u16) {
+        self.packet = new_mtu;
         self.pilot.on_mtu(new_mtu.into());
-        self.permit.on_mtu(new_mtu);
     }
 
     fn window(&self) -> u64 {
-        self.permit.widen(self.pilot.window())
+        let window = self.pilot.window();
+        if !self.wishes.wants_probe() {
+            return window;
+        }
+        let room = PROBE_PACKETS * u64::from(self.packet);
+        window.max(self.in_flight.saturating_add(room))
     }
 
     fn metrics(&self) -> ControllerMetrics {
@@ -132,5 +177,65 @@ impl Controller for DelayController {
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const PACKET: u64 = 1200;
+
+    fn controller() -> (DelayController, Instant) {
+        let now = Instant::now();
+        (DelayController::new(now, 1200), now)
+    }
+
+    /// So many packets were sent at a time and are acknowledged later.
+    fn send(controller: &mut DelayController, packets: u64, at: Instant) {
+        for number in 0..packets {
+            controller.on_sent(at, PACKET, number);
+        }
+    }
+
+    fn ack(controller: &mut DelayController, packets: u64, sent: Instant, now: Instant) {
+        for _ in 0..packets {
+            controller.acked(now, sent, PACKET, false);
+        }
+        controller.on_end_acks(now, 0, false, None);
+    }
+
+    #[test]
+    fn one_packet_leaves_through_a_full_window_and_the_next_waits() {
+        let (mut controller, now) = controller();
+        let window = controller.window();
+        send(&mut controller, 50, now);
+        assert_eq!(controller.window(), window);
+        // As quinn has it: the wish comes by a copy.
+        controller.clone().wishes.wish_probe();
+        assert_eq!(controller.window(), 52 * PACKET);
+        send(&mut controller, 1, now);
+        assert_eq!(controller.window(), window);
+    }
+
+    #[test]
+    fn another_path_begins_anew_and_hears_nothing_of_the_former() {
+        let (mut controller, start) = controller();
+        let (initial, trip) = (controller.window(), Duration::from_millis(40));
+        send(&mut controller, 10, start);
+        ack(&mut controller, 10, start, start + trip);
+        let grown = controller.window();
+        assert_eq!(grown, 2 * initial, "it doubles at the start");
+        controller.clone().wishes.tell_another_path();
+        assert_eq!(controller.window(), grown, "nothing was sent there yet");
+        send(&mut controller, 10, start + 2 * trip);
+        assert_eq!(controller.window(), initial);
+        ack(&mut controller, 10, start + trip, start + 3 * trip);
+        controller.on_congestion_event(start + 3 * trip, start + trip, true, PACKET);
+        assert_eq!(controller.window(), initial, "that was the former path");
+        ack(&mut controller, 10, start + 2 * trip, start + 3 * trip);
+        assert_eq!(controller.window(), 2 * initial);
     }
 }

@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use crate::{
     admission::Place,
+    congestion,
     dial::race::Outlook,
     metric::{self, Open},
     priority::Priority,
@@ -196,6 +197,16 @@ impl Connection {
         match &self.transport {
             Transport::Quic(quic) => transport::probe(quic),
             Transport::WebSocket(line) => line.probe(),
+        }
+    }
+
+    /// What is sent from now on takes another path, which may be slower or longer. Tell that after
+    /// [`Dialer::rebind`](crate::dial::Dialer::rebind).
+    pub fn on_another_path(&self) {
+        match &self.transport {
+            Transport::Quic(quic) => congestion::another_path(quic),
+            // It cannot move.
+            Transport::WebSocket(_) => {}
         }
     }
 

@@ -75,6 +75,7 @@ impl Driver {
             tracing::debug!("the connection stays on its socket: {error}");
         }
         if let Some(line) = &mut self.line {
+            line.connection.on_another_path();
             // What has come so far came over the old network.
             line.signs();
         }
