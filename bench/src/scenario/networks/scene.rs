@@ -4,7 +4,7 @@
 //! Everything of alice goes over one path: QUIC, the WebSocket on the same port, and HTTP to the
 //! gate, which tells where to chat. They share its bandwidth and its blackouts.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use skein_client::{Client, ConversationId, DeviceName, Username};
 use skein_testkit::{
@@ -19,6 +19,9 @@ use tempfile::TempDir;
 
 use super::peer;
 use crate::failure::Failure;
+
+/// Port numbers that are tried until one is free for both protocols.
+const PORT_TRIES: u32 = 10;
 
 /// How alice's session is carried where nothing disturbs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,15 +67,28 @@ impl Way {
     }
 }
 
+/// Relays for UDP and TCP on one port number.
+fn relays(path: &Path, server: SocketAddr) -> Result<(UdpRelay, TcpRelay), Failure> {
+    let mut tries = PORT_TRIES;
+    loop {
+        let relay = Failure::machine("open a relay");
+        let udp = UdpRelay::start_on(path.clone(), server).map_err(relay)?;
+        tries -= 1;
+        match TcpRelay::listen_on(path.clone(), server, udp.address()) {
+            Ok(tcp) => return Ok((udp, tcp)),
+            // Somebody else has that port for TCP.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
+            Err(error) => return Err(Failure::machine("open a relay on the same port")(error)),
+        }
+    }
+}
+
 impl Scene {
     /// Two contacts, of whom alice is behind this network and bob is beside the server.
     pub(crate) async fn new(way: Way, network: Conditions) -> Result<(Self, RawSession), Failure> {
         let mut server = Server::start();
         let path = Path::default();
-        let relay = Failure::machine("open a relay");
-        let udp = UdpRelay::start_on(path.clone(), server.quic()).map_err(relay)?;
-        let relay = Failure::machine("open a relay on the same port");
-        let tcp = TcpRelay::listen_on(path.clone(), server.quic(), udp.address()).map_err(relay)?;
+        let (udp, tcp) = relays(&path, server.quic())?;
         let http = server.http().rsplit('/').next().and_then(|address| address.parse().ok());
         let http: SocketAddr = http.expect("the gate's URL ends with its address");
         let relay = Failure::machine("open a relay");
