@@ -2,6 +2,7 @@
 //!
 //! Only the client opens streams, and all have two directions, as everywhere in Skein's wire.
 
+mod datagram;
 mod life;
 mod ping;
 mod receive;
@@ -16,6 +17,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::{sync::Notify, time::Instant};
 
 use self::{
+    datagram::Datagrams,
     ping::Pings,
     stream::{Incoming, Outgoing, Stream},
 };
@@ -40,6 +42,9 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// How often it asks an idle peer whether it is there; `None` for never.
     pub keep_alive: Option<Duration>,
+    /// Whether it takes and sends datagrams. A server takes some only once it has [raised](Mux::raise)
+    /// what it allows.
+    pub datagrams: bool,
 }
 
 /// How a connection ended.
@@ -64,6 +69,8 @@ pub struct Bells {
     pub output: Notify,
     /// A stream may be opened or accepted, or the connection has ended.
     pub change: Notify,
+    /// A datagram has come.
+    pub datagram: Notify,
 }
 
 /// One end of a connection.
@@ -91,6 +98,7 @@ pub struct Mux {
     peer: Option<Parameters>,
     said_parameters: bool,
     pings: Pings,
+    datagrams: Option<Box<Datagrams>>,
     /// Counts how often a stream was served, so that those of one priority take turns.
     turn: u64,
     end: Option<End>,
@@ -120,6 +128,7 @@ impl Mux {
             peer: None,
             said_parameters: false,
             pings: Pings::new(round_trip),
+            datagrams: config.datagrams.then(|| Box::new(Datagrams::new(config.client, now))),
             turn: 0,
             end: None,
             farewell: None,
@@ -170,10 +179,11 @@ impl Mux {
         Opened { index, bells }
     }
 
-    /// Allows the peer more from now on: streams at a time, and bytes unread.
+    /// Allows the peer more from now on: streams at a time, bytes unread, and datagrams.
     pub fn raise(&mut self, streams: u64, receive_bytes: u64) {
         self.config.streams = self.config.streams.max(streams);
         self.config.receive_bytes = self.config.receive_bytes.max(receive_bytes);
+        self.allow_datagrams();
         self.bells.output.notify_one();
     }
 
@@ -208,6 +218,7 @@ impl Mux {
             stream.outgoing.clear();
             stream.bells.ring();
         }
+        self.drop_datagrams();
         self.bells.change.notify_waiters();
         self.bells.output.notify_one();
         true
@@ -228,6 +239,7 @@ impl Mux {
             stream_data_local: stream,
             stream_data_remote: stream,
             streams: if self.config.client { 0 } else { self.streams_max },
+            datagram_frame_bytes: datagram::frame_bytes(self.config.datagrams),
         }
     }
 
