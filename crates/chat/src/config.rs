@@ -180,6 +180,8 @@ impl Config {
             node: self.name.clone(),
             routing: self.routing.map(Into::into),
             websocket: self.websocket,
+            // Nobody reads any before there are calls.
+            datagrams: false,
         }
     }
 

@@ -1,4 +1,7 @@
-//! A connection: it opens and accepts streams until one side closes it or the path is gone.
+//! A connection: it opens and accepts streams, and carries datagrams, until one side closes it
+//! or the path is gone.
+
+mod datagrams;
 
 use std::{
     fmt,
@@ -19,7 +22,7 @@ use crate::{
     dial::race::Outlook,
     metric::{self, Open},
     priority::Priority,
-    quic::{self, early::Begun},
+    quic::{self, datagram::Channel, early::Begun},
     stream::{Incoming, Outgoing, Receiver, Sender},
     transport,
     websocket::line::Line,
@@ -36,6 +39,8 @@ pub struct Connection {
     outlook: Option<Arc<Outlook>>,
     /// The stream with which it began, until it is taken.
     begun: Arc<Mutex<Option<(Sender, Receiver)>>>,
+    /// Its datagrams over QUIC, where they are taken.
+    datagrams: Option<Arc<Channel>>,
 }
 
 /// What an accepted connection holds until its last clone is dropped.
@@ -83,7 +88,7 @@ const REASON_BYTES_MAX: usize = 512;
 
 impl Connection {
     pub(crate) fn dialed(transport: Transport) -> Self {
-        Self { transport, guest: None, outlook: None, begun: Arc::default() }
+        Self { transport, guest: None, outlook: None, begun: Arc::default(), datagrams: None }
     }
 
     pub(crate) fn accepted(transport: Transport, guest: Guest) -> Self {
@@ -180,11 +185,14 @@ impl Connection {
         }
     }
 
-    /// The peer has logged in: allow it the streams and windows that transfers need, and its place
-    /// among those that have not to somebody else.
+    /// The peer has logged in: allow it the streams and windows that transfers need, and
+    /// datagrams, and its place among those that have not to somebody else.
     pub fn raise_limits(&self) {
         if let Some(guest) = &self.guest {
             guest.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
+        if let Some(datagrams) = &self.datagrams {
+            datagrams.allow();
         }
         match &self.transport {
             Transport::Quic(quic) => transport::raise(quic),

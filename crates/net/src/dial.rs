@@ -39,6 +39,8 @@ pub struct DialConfig {
     pub handshake_timeout: Duration,
     /// What connections may go over.
     pub transports: Transports,
+    /// Whether to take and send [datagrams](crate::datagram).
+    pub datagrams: bool,
 }
 
 /// What connections may go over.
@@ -60,6 +62,7 @@ impl Default for DialConfig {
             keep_alive: Duration::from_secs(15),
             handshake_timeout: Duration::from_secs(10),
             transports: Transports::Both,
+            datagrams: false,
         }
     }
 }

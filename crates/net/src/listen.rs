@@ -48,6 +48,8 @@ pub struct ListenConfig {
     pub routing: Option<Routing>,
     /// Whether to take WebSockets, too, on the TCP port of the same number.
     pub websocket: bool,
+    /// Whether to take and send [datagrams](crate::datagram).
+    pub datagrams: bool,
 }
 
 impl Default for ListenConfig {
@@ -61,6 +63,7 @@ impl Default for ListenConfig {
             node: String::new(),
             routing: None,
             websocket: true,
+            datagrams: false,
         }
     }
 }

@@ -1,10 +1,11 @@
 //! QUIC's streams over one reliable, ordered pipe, without I/O: the subset of QMux that Skein speaks
-//! where UDP is blocked (draft-ietf-quic-qmux-02; the wire is specified in `proto/README.md`).
+//! where UDP is blocked, and its datagrams (draft-ietf-quic-qmux-02 and RFC 9221; the wire is specified in `proto/README.md`).
 //!
 //! [`mux::Mux`] is one end of a connection. Records that came are given to it, records to send are
 //! taken from it one at a time, as late as possible: what is urgent when the pipe has room goes next,
-//! whatever waited before. It queues no frames: what has to be said is derived from its state when
-//! a record is made, so a peer that does not read cannot make it hold more.
+//! whatever waited before. It queues no frames but datagrams, of which it keeps few: what has to
+//! be said is derived from its state when a record is made, so a peer that does not read cannot make it
+//! hold more.
 
 pub mod frame;
 pub mod mux;

@@ -1,5 +1,6 @@
 //! QUIC's own: how quinn's errors read in the words that all transports share.
 
+pub(crate) mod datagram;
 pub(crate) mod dial;
 pub(crate) mod early;
 pub(crate) mod listen;

@@ -5,7 +5,7 @@ use std::{net::UdpSocket, sync::Arc, time::Duration};
 
 use quinn::{IdleTimeout, TransportConfig, VarInt};
 
-use crate::congestion;
+use crate::{congestion, quic::datagram};
 
 /// Streams that a peer may open before it has logged in: the session stream and little else.
 const STREAMS_BEFORE_LOGIN: u32 = 4;
@@ -28,24 +28,28 @@ const SEND_BYTES_BEFORE_LOGIN: u64 = 256 * 1024;
 pub const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 /// A listener's side.
-pub(crate) fn server(idle_timeout: Duration) -> Arc<TransportConfig> {
+pub(crate) fn server(idle_timeout: Duration, datagrams: bool) -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(STREAMS_BEFORE_LOGIN.into())
         .receive_window(RECEIVE_BYTES_BEFORE_LOGIN.into())
         .send_window(SEND_BYTES_BEFORE_LOGIN);
-    Arc::new(both(config, idle_timeout))
+    Arc::new(both(config, idle_timeout, datagrams))
 }
 
 /// A dialer's side. The server opens no streams; replies and downloads may use the path fully.
-pub(crate) fn client(idle_timeout: Duration, keep_alive: Duration) -> Arc<TransportConfig> {
+pub(crate) fn client(
+    idle_timeout: Duration,
+    keep_alive: Duration,
+    datagrams: bool,
+) -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .receive_window(BYTES_AFTER_LOGIN.into())
         .send_window(BYTES_AFTER_LOGIN.into())
         .keep_alive_interval(Some(keep_alive));
-    Arc::new(both(config, idle_timeout))
+    Arc::new(both(config, idle_timeout, datagrams))
 }
 
 /// The peer has logged in: it may move bulk.
@@ -79,15 +83,15 @@ pub(crate) fn enlarge_buffers(socket: &UdpSocket) {
     }
 }
 
-fn both(mut config: TransportConfig, idle_timeout: Duration) -> TransportConfig {
+fn both(mut config: TransportConfig, idle_timeout: Duration, datagrams: bool) -> TransportConfig {
     let idle_timeout = IdleTimeout::try_from(idle_timeout).unwrap_or(VarInt::MAX.into());
     config
         .congestion_controller_factory(Arc::new(congestion::Factory))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(STREAM_BYTES.into())
-        // Nobody reads datagrams yet, and quinn bounds those that wait by their bytes alone: any
-        // number of empty ones would wait.
-        .datagram_receive_buffer_size(None)
+        // Where nobody empties quinn's queue there is none, and a datagram ends the connection.
+        .datagram_receive_buffer_size(datagrams.then_some(datagram::RECEIVE_BYTES))
+        .datagram_send_buffer_size(datagram::SEND_BYTES)
         .max_idle_timeout(Some(idle_timeout));
     config
 }

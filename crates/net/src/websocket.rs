@@ -47,7 +47,7 @@ const STREAM_SEND_BYTES_BEFORE_LOGIN: usize = 64 * 1024;
 /// Bytes that one stream may hold unsent after login: with all streams 2 MiB, as over QUIC.
 const STREAM_SEND_BYTES_AFTER_LOGIN: usize = 128 * 1024;
 
-fn server_config(idle_timeout: Duration) -> Config {
+fn server_config(idle_timeout: Duration, datagrams: bool) -> Config {
     Config {
         client: false,
         streams: STREAMS_BEFORE_LOGIN,
@@ -56,10 +56,11 @@ fn server_config(idle_timeout: Duration) -> Config {
         stream_send_bytes: STREAM_SEND_BYTES_BEFORE_LOGIN,
         idle_timeout,
         keep_alive: None,
+        datagrams,
     }
 }
 
-fn client_config(idle_timeout: Duration, keep_alive: Duration) -> Config {
+fn client_config(idle_timeout: Duration, keep_alive: Duration, datagrams: bool) -> Config {
     Config {
         client: true,
         streams: 0,
@@ -68,6 +69,7 @@ fn client_config(idle_timeout: Duration, keep_alive: Duration) -> Config {
         stream_send_bytes: STREAM_SEND_BYTES_AFTER_LOGIN,
         idle_timeout,
         keep_alive: Some(keep_alive),
+        datagrams,
     }
 }
 

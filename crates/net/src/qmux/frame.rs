@@ -1,4 +1,5 @@
-//! The frames of a record: QUIC's (RFC 9000, section 19), with QMux's two of its own.
+//! The frames of a record: QUIC's (RFC 9000, section 19; RFC 9221, section 4), with QMux's two of its
+//! own.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -19,6 +20,8 @@ const BLOCKED: std::ops::RangeInclusive<u64> = 0x14..=0x17;
 const STREAM_BLOCKED: u64 = 0x15;
 const CLOSE_TRANSPORT: u64 = 0x1c;
 const CLOSE_APPLICATION: u64 = 0x1d;
+const DATAGRAM: u64 = 0x30;
+const DATAGRAM_LENGTH: u64 = 0x31;
 const PARAMETERS: u64 = 0x3f51_5330_0d0a_0d0a;
 const PING: u64 = 0x348c_6752_9ef8_c7bd;
 const PONG: u64 = 0x348c_6752_9ef8_c7be;
@@ -28,6 +31,8 @@ const STREAMS_MAX: u64 = 1 << 60;
 
 /// Bytes that the head of a `STREAM` frame takes at most: its kind, and three integers.
 pub(super) const STREAM_HEAD_BYTES_MAX: usize = 1 + 8 + 8 + 2;
+/// Bytes that the head of a `DATAGRAM` frame takes at most: its kind, and its length.
+pub(crate) const DATAGRAM_HEAD_BYTES_MAX: usize = 1 + 2;
 /// Bytes that any other frame takes at most, but parameters and closes.
 pub(super) const CONTROL_BYTES_MAX: usize = 1 + 3 * 8;
 
@@ -72,6 +77,8 @@ pub enum Frame {
     },
     /// Streams that may be opened in all.
     MaxStreams(u64),
+    /// Bytes that might have been lost.
+    Datagram(Bytes),
     /// The first frame of either side.
     Parameters(Parameters),
     /// To be answered.
@@ -134,6 +141,8 @@ impl Frame {
                 }
                 Self::Close { code, reason: take_counted(record)?, application }
             }
+            DATAGRAM => Self::Datagram(record.split_to(record.len())),
+            DATAGRAM_LENGTH => Self::Datagram(take_counted(record)?),
             PARAMETERS => Self::Parameters(Parameters::parse(take_counted(record)?)?),
             PING => Self::Ping(varint::take(record)?),
             PONG => Self::Pong(varint::take(record)?),
@@ -167,6 +176,10 @@ impl Frame {
             Self::MaxData(max) => numbers(&[MAX_DATA, *max]),
             Self::MaxStreamData { id, max } => numbers(&[MAX_STREAM_DATA, *id, *max]),
             Self::MaxStreams(max) => numbers(&[MAX_STREAMS, *max]),
+            Self::Datagram(data) => {
+                numbers(&[DATAGRAM_LENGTH, data.len() as u64]);
+                record.put_slice(data);
+            }
             Self::Parameters(parameters) => {
                 let body = parameters.encode();
                 numbers(&[PARAMETERS, body.len() as u64]);
@@ -210,6 +223,8 @@ mod tests {
             Frame::MaxData(1 << 22),
             Frame::MaxStreamData { id: 4, max: 1 << 21 },
             Frame::MaxStreams(16),
+            Frame::Datagram(Bytes::from_static(b"voice")),
+            Frame::Datagram(Bytes::new()),
             Frame::Parameters(Parameters { data: 5, streams: 4, ..Parameters::default() }),
             Frame::Ping(3),
             Frame::Pong(3),
@@ -253,6 +268,7 @@ mod tests {
             ),
             (Frame::Stop { id: 4, code: 6 }, &[0x05, 4, 6]),
             (Frame::MaxStreams(16), &[0x12, 16]),
+            (Frame::Datagram(Bytes::from_static(b"hi")), &[0x31, 2, b'h', b'i']),
             (Frame::Ping(1), &[0xf4, 0x8c, 0x67, 0x52, 0x9e, 0xf8, 0xc7, 0xbd, 1]),
         ] {
             let mut record = BytesMut::new();
@@ -263,11 +279,15 @@ mod tests {
         let mut bare = Bytes::from_static(&[0x09, 4, b'x', b'y']);
         let data = Bytes::from_static(b"xy");
         assert_eq!(Frame::take(&mut bare), Ok(Frame::Stream { id: 4, offset: 0, data, end: true }));
+        let mut bare = Bytes::from_static(&[0x30, b'h', b'i']);
+        assert_eq!(Frame::take(&mut bare), Ok(Frame::Datagram(Bytes::from_static(b"hi"))));
     }
 
     #[test]
     fn what_is_no_frame_is_refused() {
-        for bytes in [&[0x01][..], &[0x30, 1], &[0x40], &[0x0e, 0, 0, 0x80, 0xff, 0xff, 0xff]] {
+        for bytes in
+            [&[0x01][..], &[0x32, 1], &[0x31, 2, 1], &[0x40], &[0x0e, 0, 0, 0x80, 0xff, 0xff, 0xff]]
+        {
             let mut record = Bytes::copy_from_slice(bytes);
             assert_eq!(Frame::take(&mut record), Err(Violation::FrameEncoding), "{bytes:?}");
         }

@@ -2,6 +2,8 @@
 //!
 //! Only the client opens streams, and all have two directions, as everywhere in Skein's wire.
 
+mod datagram;
+mod life;
 mod ping;
 mod receive;
 mod schedule;
@@ -15,6 +17,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::{sync::Notify, time::Instant};
 
 use self::{
+    datagram::Datagrams,
     ping::Pings,
     stream::{Incoming, Outgoing, Stream},
 };
@@ -39,6 +42,9 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// How often it asks an idle peer whether it is there; `None` for never.
     pub keep_alive: Option<Duration>,
+    /// Whether it takes and sends datagrams. A server takes some only once it has [raised](Mux::raise)
+    /// what it allows.
+    pub datagrams: bool,
 }
 
 /// How a connection ended.
@@ -63,6 +69,8 @@ pub struct Bells {
     pub output: Notify,
     /// A stream may be opened or accepted, or the connection has ended.
     pub change: Notify,
+    /// A datagram has come.
+    pub datagram: Notify,
 }
 
 /// One end of a connection.
@@ -90,6 +98,7 @@ pub struct Mux {
     peer: Option<Parameters>,
     said_parameters: bool,
     pings: Pings,
+    datagrams: Option<Box<Datagrams>>,
     /// Counts how often a stream was served, so that those of one priority take turns.
     turn: u64,
     end: Option<End>,
@@ -119,6 +128,7 @@ impl Mux {
             peer: None,
             said_parameters: false,
             pings: Pings::new(round_trip),
+            datagrams: config.datagrams.then(|| Box::new(Datagrams::new(config.client, now))),
             turn: 0,
             end: None,
             farewell: None,
@@ -169,10 +179,11 @@ impl Mux {
         Opened { index, bells }
     }
 
-    /// Allows the peer more from now on: streams at a time, and bytes unread.
+    /// Allows the peer more from now on: streams at a time, bytes unread, and datagrams.
     pub fn raise(&mut self, streams: u64, receive_bytes: u64) {
         self.config.streams = self.config.streams.max(streams);
         self.config.receive_bytes = self.config.receive_bytes.max(receive_bytes);
+        self.allow_datagrams();
         self.bells.output.notify_one();
     }
 
@@ -207,6 +218,7 @@ impl Mux {
             stream.outgoing.clear();
             stream.bells.ring();
         }
+        self.drop_datagrams();
         self.bells.change.notify_waiters();
         self.bells.output.notify_one();
         true
@@ -218,51 +230,6 @@ impl Mux {
         self.end.as_ref()
     }
 
-    /// How long a ping and its answer take together.
-    #[must_use]
-    pub const fn round_trip(&self) -> Duration {
-        self.pings.round_trip()
-    }
-
-    /// Pings that were sent; the peer answers each.
-    #[must_use]
-    pub const fn pings(&self) -> u64 {
-        self.pings.next()
-    }
-
-    /// Asks for a sign of life now.
-    pub fn ping(&mut self) {
-        self.pings.want();
-        self.bells.output.notify_one();
-    }
-
-    /// When [`tick`](Self::tick) is due.
-    #[must_use]
-    pub fn due(&self) -> Instant {
-        let gone = self.heard_at + self.idle_timeout();
-        match self.config.keep_alive {
-            Some(every) => gone.min(self.heard_at.max(self.sent_at) + every),
-            None => gone,
-        }
-    }
-
-    /// Does what is due: asks whether the peer is there, or takes it for gone.
-    pub fn tick(&mut self, now: Instant) {
-        if now >= self.heard_at + self.idle_timeout() {
-            self.finish(End::Lost("nothing was heard from the peer".into()));
-        } else if now >= self.due() {
-            self.sent_at = now;
-            self.ping();
-        }
-    }
-
-    /// The shorter of what the two sides have told (RFC 9000, section 10.1).
-    fn idle_timeout(&self) -> Duration {
-        let peer = self.peer.map_or(0, |peer| peer.idle_timeout_ms);
-        let ours = self.config.idle_timeout;
-        if peer == 0 { ours } else { ours.min(Duration::from_millis(peer)) }
-    }
-
     fn parameters(&self) -> Parameters {
         let stream = self.config.stream_receive_bytes;
         Parameters {
@@ -272,6 +239,7 @@ impl Mux {
             stream_data_local: stream,
             stream_data_remote: stream,
             streams: if self.config.client { 0 } else { self.streams_max },
+            datagram_frame_bytes: datagram::frame_bytes(self.config.datagrams),
         }
     }
 

@@ -1,4 +1,5 @@
-//! What each side allows the other from the start (RFC 9000, section 18.2, as QMux uses it).
+//! What each side allows the other from the start (RFC 9000, section 18.2, and RFC 9221, section 3, as
+//! QMux uses them).
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -9,6 +10,7 @@ const DATA: u64 = 0x04;
 const STREAM_DATA_LOCAL: u64 = 0x05;
 const STREAM_DATA_REMOTE: u64 = 0x06;
 const STREAMS: u64 = 0x08;
+const DATAGRAM_FRAME_BYTES: u64 = 0x20;
 const RECORD_BYTES: u64 = 0x0571_c594_29cd_0845;
 
 /// Parameters that are looked at; a frame with more of them than this is refused.
@@ -28,6 +30,8 @@ pub struct Parameters {
     pub stream_data_remote: u64,
     /// Streams that the other may open, of those with two directions.
     pub streams: u64,
+    /// Bytes of a `DATAGRAM` frame that the teller takes.
+    pub datagram_frame_bytes: u64,
 }
 
 impl Parameters {
@@ -39,6 +43,7 @@ impl Parameters {
             (STREAM_DATA_LOCAL, self.stream_data_local),
             (STREAM_DATA_REMOTE, self.stream_data_remote),
             (STREAMS, self.streams),
+            (DATAGRAM_FRAME_BYTES, self.datagram_frame_bytes),
         ] {
             if value != 0 {
                 varint::put(&mut out, id);
@@ -66,6 +71,7 @@ impl Parameters {
                 STREAM_DATA_LOCAL => &mut parsed.stream_data_local,
                 STREAM_DATA_REMOTE => &mut parsed.stream_data_remote,
                 STREAMS => &mut parsed.streams,
+                DATAGRAM_FRAME_BYTES => &mut parsed.datagram_frame_bytes,
                 RECORD_BYTES => {
                     if number(&mut value)? < RECORD_BYTES_MAX as u64 {
                         return Err(Violation::Parameters);

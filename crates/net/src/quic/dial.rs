@@ -18,6 +18,7 @@ use crate::{
     dial::{DialConfig, DialError, server_name, unreachable_node},
     quic::{
         closed,
+        datagram::Channel,
         early::{self, Known},
     },
     tls, transport,
@@ -91,7 +92,9 @@ impl QuicDialer {
         let established = tokio::time::timeout(self.config.handshake_timeout, shaking).await;
         match established {
             Ok(Ok((connection, begun))) => {
-                Ok(Connection::dialed(connection.into()).beginning(begun))
+                // Nobody logs in to a client: the server may send at once.
+                let datagrams = self.config.datagrams.then(|| Channel::begin(&connection, true));
+                Ok(Connection::dialed(connection.into()).beginning(begun).carrying(datagrams))
             }
             Ok(Err(error)) if is_distrust(&error) => {
                 Err(DialError::Untrusted { address: node.address.clone() })
@@ -116,9 +119,10 @@ impl QuicDialer {
         // would be checked again.
         let key = (node.address.clone(), node.trust.clone());
         let quic = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(key, make)?;
+        let DialConfig { idle_timeout, keep_alive, datagrams, .. } = self.config;
         let mut config = ClientConfig::new(quic);
         config
-            .transport_config(transport::client(self.config.idle_timeout, self.config.keep_alive))
+            .transport_config(transport::client(idle_timeout, keep_alive, datagrams))
             .token_store(Arc::clone(&self.tokens));
         Ok(config)
     }

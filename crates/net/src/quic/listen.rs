@@ -4,7 +4,6 @@ use std::{
     io,
     net::{SocketAddr, UdpSocket},
     sync::Arc,
-    time::Duration,
 };
 
 use quinn::{
@@ -24,6 +23,7 @@ use crate::{
     migration::Watch,
     quic::{
         closed,
+        datagram::Channel,
         early::{self, Answered},
     },
     reset::{RESET_INTERVAL, ResetKey},
@@ -79,8 +79,8 @@ impl QuicListener {
                 (incoming.remote_address().ip(), incoming.remote_address_validated());
             match self.admission.ask(address, validated, Instant::now()) {
                 Verdict::Admitted(place) => {
-                    let (watch, timeout) = (self.watch.clone(), self.config.handshake_timeout);
-                    return Some(QuicArriving { incoming, place, watch, timeout });
+                    let (watch, config) = (self.watch.clone(), Arc::clone(&self.config));
+                    return Some(QuicArriving { incoming, place, watch, config });
                 }
                 // Who came with a token for this address may be challenged, but has proved it. A
                 // challenge that cannot be sent is a lost packet: the client will try again.
@@ -111,7 +111,7 @@ pub(crate) struct QuicArriving {
     incoming: quinn::Incoming,
     place: Place,
     watch: Watch,
-    timeout: Duration,
+    config: Arc<ListenConfig>,
 }
 
 impl QuicArriving {
@@ -119,7 +119,7 @@ impl QuicArriving {
     pub(crate) async fn establish(self) -> Result<Connection, Closed> {
         // What is given up here is closed by being dropped.
         let shaking = early::answer(self.incoming);
-        let Ok(shaken) = tokio::time::timeout(self.timeout, shaking).await else {
+        let Ok(shaken) = tokio::time::timeout(self.config.handshake_timeout, shaking).await else {
             metric::handshake(metric::QUIC, "timed_out");
             return Err(closed(quinn::ConnectionError::TimedOut));
         };
@@ -139,7 +139,9 @@ impl QuicArriving {
         match alpn.as_deref() {
             // TLS has refused anything that is not offered; `h3` will be another arm here.
             Some(tls::ALPN_SKEIN) => {
-                Ok(Connection::accepted(connection.into(), guest).beginning(begun))
+                let datagrams = self.config.datagrams.then(|| Channel::begin(&connection, false));
+                let accepted = Connection::accepted(connection.into(), guest);
+                Ok(accepted.beginning(begun).carrying(datagrams))
             }
             _ => {
                 let refused = Connection::accepted(connection.into(), guest);
@@ -170,7 +172,7 @@ fn server_config(
     let tls = QuicServerConfig::try_from(tls).map_err(|_| BindError::CipherSuite)?;
     let mut server = ServerConfig::new(Arc::new(tls), token::key(&config.secret));
     server
-        .transport_config(transport::server(config.idle_timeout))
+        .transport_config(transport::server(config.idle_timeout, config.datagrams))
         .validation_token_config(tokens.clone())
         .migration(true);
     Ok(server)

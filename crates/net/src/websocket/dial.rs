@@ -70,7 +70,8 @@ impl WebSocketDialer {
         let (websocket, asked_at) = upgraded?;
         let local = websocket.get_ref().get_ref().0.local_addr();
         let now = Instant::now();
-        let config = client_config(self.config.idle_timeout, self.config.keep_alive);
+        let DialConfig { idle_timeout, keep_alive, datagrams, .. } = self.config;
+        let config = client_config(idle_timeout, keep_alive, datagrams);
         let shared = Shared::new(Mux::new(config, Some(now - asked_at), now));
         let line = Line::new(Arc::clone(&shared), address);
         if let Ok(local) = local {

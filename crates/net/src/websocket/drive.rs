@@ -63,7 +63,9 @@ async fn write(mut sink: impl Sink<Message, Error = Error> + Unpin, shared: &Sha
     loop {
         let (record, due, ended) = {
             let mut mux = shared.mux();
-            (mux.next_record(Instant::now()), mux.due(), mux.end().is_some())
+            let record = mux.next_record(Instant::now());
+            let due = mux.datagrams_due().map_or(mux.due(), |at| at.min(mux.due()));
+            (record, due, mux.end().is_some())
         };
         match record {
             Some(record) => {

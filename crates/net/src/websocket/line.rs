@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     connection::Closed,
+    datagram::{self, DatagramError, Dropped},
     qmux::mux::{Bells, Broken, Mux, Opened, StreamBells},
     stream::StreamError,
 };
@@ -119,6 +120,46 @@ impl Line {
 
     pub(crate) async fn closed(&self) -> Closed {
         self.shared().until(|mux| mux.end().map(closed)).await
+    }
+
+    pub(crate) fn datagram_bytes_max(&self) -> Option<usize> {
+        self.shared().mux().datagram_bytes_max()
+    }
+
+    pub(crate) fn send_datagram(&self, datagram: Bytes) -> Result<(), DatagramError> {
+        let mut mux = self.shared().mux();
+        if let Some(end) = mux.end() {
+            return Err(closed(end).into());
+        }
+        let max = mux.datagram_bytes_max().ok_or(DatagramError::Unsupported)?;
+        datagram::check(datagram.len(), max)?;
+        mux.send_datagram(datagram);
+        Ok(())
+    }
+
+    /// The next that has come. What came before the end is still there after it.
+    pub(crate) async fn receive_datagram(&self) -> Result<Bytes, Closed> {
+        let bells = &self.shared().bells;
+        loop {
+            let (arrived, change) = (bells.datagram.notified(), bells.change.notified());
+            {
+                let mut mux = self.shared().mux();
+                if let Some(datagram) = mux.take_datagram() {
+                    return Ok(datagram);
+                }
+                if let Some(end) = mux.end() {
+                    return Err(closed(end));
+                }
+            }
+            tokio::select! {
+                () = arrived => {}
+                () = change => {}
+            }
+        }
+    }
+
+    pub(crate) fn datagrams_dropped(&self) -> Dropped {
+        self.shared().mux().datagrams_dropped()
     }
 
     pub(crate) fn heard(&self) -> u64 {

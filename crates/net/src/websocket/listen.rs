@@ -52,6 +52,7 @@ struct Inner {
     tls: Mutex<Arc<rustls::ServerConfig>>,
     idle_timeout: Duration,
     handshake_timeout: Duration,
+    datagrams: bool,
     admission: Admission,
     connections: TaskTracker,
     /// The code and reason of the end, once it has come.
@@ -86,6 +87,7 @@ impl WebSocketListener {
             tls,
             idle_timeout,
             handshake_timeout,
+            datagrams: config.datagrams,
             admission,
             connections,
             closing,
@@ -156,7 +158,7 @@ impl WebSocketArriving {
         metric::handshake(WEBSOCKET, outcome);
         let upgraded = upgraded.unwrap_or_else(|_| Err("the handshake took too long".into()));
         let websocket = upgraded.map_err(|why| closed(&End::Lost(why)))?;
-        let config = server_config(listener.0.idle_timeout);
+        let config = server_config(listener.0.idle_timeout, listener.0.datagrams);
         let shared = Shared::new(Mux::new(config, None, Instant::now()));
         let line = Line::new(Arc::clone(&shared), peer);
         let mut closing = listener.0.closing.subscribe();

@@ -8,7 +8,10 @@ use qmux::ws::tokio_tungstenite::{
     tungstenite::{client::ClientRequestBuilder, http::Uri},
 };
 use skein_core::refusal::Code;
-use skein_net::{dial::Transports, priority::Priority, stream::StreamError};
+use skein_net::{
+    datagram::DATAGRAM_BYTES_MAX, dial::Transports, listen::ListenConfig, priority::Priority,
+    stream::StreamError,
+};
 use skein_wire::close::CloseCode;
 use tokio::net::TcpStream;
 use web_transport_trait::{RecvStream as _, SendStream as _, Session as _};
@@ -24,6 +27,34 @@ async fn session(pair: &Pair) -> qmux::Session {
     let request = ClientRequestBuilder::new(uri).with_sub_protocol("qmux-02.skein-1");
     let (websocket, _) = client_async(request, stream).await.expect("a WebSocket");
     qmux::ws::Upgraded::new(websocket).with_alpn("qmux-02.skein-1").connect()
+}
+
+#[tokio::test]
+async fn datagrams_go_to_and_from_another_implementation() {
+    let config = ListenConfig { datagrams: true, ..Default::default() };
+    let pair = Pair::with("interop-datagrams", Transports::WebSocket, config);
+    let server = async {
+        let arriving = pair.listener.accept().await.expect("open");
+        arriving.establish().await.expect("a handshake")
+    };
+    let (server, client) = tokio::join!(server, session(&pair));
+    server.raise_limits();
+    // So that each has heard of the other.
+    let (mut send, mut receive) = client.open_bi().await.expect("a stream");
+    send.write(&[1]).await.expect("sent");
+    let (mut sender, _receiver) = server.accept().await.expect("a stream");
+    sender.bytes(Bytes::from_static(&[2])).await.expect("sent");
+    receive.read_chunk(1).await.expect("a byte");
+
+    assert_eq!(client.max_datagram_size(), DATAGRAM_BYTES_MAX);
+    assert_eq!(server.max_datagram_bytes(), Some(DATAGRAM_BYTES_MAX));
+    for length in [0, 1, 100, DATAGRAM_BYTES_MAX] {
+        let datagram = Bytes::from(vec![7; length]);
+        client.send_datagram(datagram.clone()).expect("open");
+        assert_eq!(server.receive_datagram().await, Ok(datagram.clone()));
+        server.send_datagram(datagram.clone()).expect("open");
+        assert_eq!(client.recv_datagram().await.expect("open"), datagram);
+    }
 }
 
 #[tokio::test]

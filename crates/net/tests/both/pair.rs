@@ -27,8 +27,22 @@ pub(crate) struct Pair {
 
 /// Runs the same over each transport.
 pub(crate) async fn over_each<F: Future<Output = ()>>(name: &str, story: impl Fn(Pair) -> F) {
+    over_each_with(name, &ListenConfig::default(), story).await;
+}
+
+/// Runs the same over each transport, with datagrams on both sides.
+pub(crate) async fn with_datagrams<F: Future<Output = ()>>(name: &str, story: impl Fn(Pair) -> F) {
+    let config = ListenConfig { datagrams: true, ..Default::default() };
+    over_each_with(name, &config, story).await;
+}
+
+async fn over_each_with<F: Future<Output = ()>>(
+    name: &str,
+    config: &ListenConfig,
+    story: impl Fn(Pair) -> F,
+) {
     for transports in [Transports::Quic, Transports::WebSocket] {
-        let pair = Pair::new(&format!("{name}-{transports:?}"), transports);
+        let pair = Pair::with(&format!("{name}-{transports:?}"), transports, config.clone());
         let told = tokio::time::timeout(Duration::from_secs(60), story(pair)).await;
         told.unwrap_or_else(|_| panic!("{name} hangs over {transports:?}"));
     }
@@ -39,7 +53,9 @@ impl Pair {
         Self::with(name, transports, ListenConfig::default())
     }
 
+    /// The dialer takes datagrams if the listener does.
     pub(crate) fn with(name: &str, transports: Transports, config: ListenConfig) -> Self {
+        let datagrams = config.datagrams;
         let folder = std::env::temp_dir().join(format!("skein-net-{name}-{}", std::process::id()));
         let names = ["localhost".to_owned()];
         let identity = Identity::self_signed(&folder, &names, now()).expect("a certificate");
@@ -51,7 +67,7 @@ impl Pair {
             trust: Trust::Fingerprints(vec![identity.fingerprint()]),
         };
         let handshake_timeout = Duration::from_secs(30);
-        let config = DialConfig { handshake_timeout, transports, ..Default::default() };
+        let config = DialConfig { handshake_timeout, transports, datagrams, ..Default::default() };
         Self { listener, dialer: Dialer::new(config).expect("a socket"), node, folder }
     }
 
@@ -88,6 +104,12 @@ pub(crate) async fn tls_client(
     alpn: &[&[u8]],
     stream: TcpStream,
 ) -> io::Result<TlsStream<TcpStream>> {
+    let name = ServerName::try_from("localhost").expect("a name");
+    TlsConnector::from(Arc::new(tls_config(pair, alpn))).connect(name, stream).await
+}
+
+/// The configuration of such a client.
+pub(crate) fn tls_config(pair: &Pair, alpn: &[&[u8]]) -> ClientConfig {
     let pem = std::fs::read(pair.folder.join("chat.pem")).expect("the listener's");
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(&pem).expect("a certificate")).expect("an authority");
@@ -98,6 +120,5 @@ pub(crate) async fn tls_client(
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|one| one.to_vec()).collect();
-    let name = ServerName::try_from("localhost").expect("a name");
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    config
 }

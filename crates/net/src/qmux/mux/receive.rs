@@ -80,6 +80,7 @@ impl Mux {
                     self.bells.change.notify_waiters();
                 }
             }
+            Frame::Datagram(datagram) => self.receive_datagram(&datagram, now)?,
             Frame::Ping(number) => {
                 self.pings.receive_ping(number)?;
                 self.bells.output.notify_one();

@@ -90,7 +90,16 @@ impl Mux {
         let mut any = false;
         while out.len() + STREAM_HEAD_BYTES_MAX < RECORD_BYTES {
             let allowed = self.sent_max.saturating_sub(self.sent);
-            let Some(index) = self.most_urgent(allowed) else { break };
+            let next = self.most_urgent(allowed);
+            if self.datagrams_before(next, now) {
+                if !self.put_datagrams(out, now) {
+                    // They are the first in the next record.
+                    break;
+                }
+                any = true;
+                continue;
+            }
+            let Some(index) = next else { break };
             self.turn += 1;
             let Some(stream) = self.streams.get_mut(&index) else { break };
             let room = RECORD_BYTES - STREAM_HEAD_BYTES_MAX - out.len();
@@ -123,9 +132,6 @@ impl Mux {
             outgoing.ends() || (allowed > 0 && outgoing.ready() > 0)
         };
         let ready = self.streams.iter().filter(|(_, stream)| can(stream));
-        let rank = |stream: &super::Stream| {
-            (stream.outgoing.priority, std::cmp::Reverse(stream.outgoing.turn))
-        };
-        ready.max_by_key(|(_, stream)| rank(stream)).map(|(&index, _)| index)
+        ready.max_by_key(|(_, stream)| stream.outgoing.rank()).map(|(&index, _)| index)
     }
 }

@@ -1,6 +1,6 @@
 //! The state of one stream: what waits to be sent, what came and was not read yet.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{cmp::Reverse, collections::VecDeque, sync::Arc};
 
 use bytes::{Buf, Bytes, BytesMut};
 use thiserror::Error;
@@ -173,6 +173,11 @@ impl Outgoing {
         bytes
     }
 
+    /// The greatest is served first.
+    pub(super) const fn rank(&self) -> (i32, Reverse<u64>) {
+        rank(self.priority, self.turn)
+    }
+
     /// The end was sent; the answer to this ping says that it has arrived.
     pub(super) fn ended(&mut self, ping: u64) {
         self.state = Sending::Finished { ping };
@@ -190,6 +195,11 @@ impl Outgoing {
     const fn is_over(&self) -> bool {
         self.released && matches!(self.state, Sending::Finished { .. } | Sending::Reset)
     }
+}
+
+/// The rank of something so urgent that was served at this turn: of equals, whoever waits longest.
+pub(super) const fn rank(priority: i32, turn: u64) -> (i32, Reverse<u64>) {
+    (priority, Reverse(turn))
 }
 
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! Two ends with a pipe between them that carries one record at a time, and hostile peers.
 
+mod datagrams;
+
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -15,6 +17,7 @@ const SERVER: Config = Config {
     stream_send_bytes: 64 * 1024,
     idle_timeout: Duration::from_secs(60),
     keep_alive: None,
+    datagrams: true,
 };
 const CLIENT: Config =
     Config { client: true, streams: 0, keep_alive: Some(Duration::from_secs(15)), ..SERVER };
