@@ -24,7 +24,7 @@ for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
 done"#;
 
 /// Set to keep the folder, for looking at the logs.
-const KEEP_VARIABLE: &str = "SKEIN_KEEP";
+const KEEP_VARIABLE: &str = "TEST_KEEP";
 
 struct Root {
     path: PathBuf,
@@ -63,7 +63,7 @@ pub fn remove_too(path: &str) {
     writeln!(file.expect("the folder is ours"), "{path}").expect("the folder is ours");
 }
 
-/// This process's folder. It goes with the process, unless `SKEIN_KEEP` is set.
+/// This process's folder. It goes with the process, unless `TEST_KEEP` is set.
 #[must_use]
 pub fn root() -> &'static Path {
     static ROOT: OnceLock<Root> = OnceLock::new();
