@@ -6,12 +6,12 @@
 //!
 //! Three things are held here against the one who sends. Nothing makes a datagram slow down, neither
 //! credit nor a reader, so a peer may keep up a pace, and one that goes beyond it for long is turned
-//! away ([`Inbox`]). Each counts for more than its bytes, so that empty ones cost their sender
+//! away (`inbox`). Each counts for more than its bytes, so that empty ones cost their sender
 //! something, too. And of what has come the bytes are copied: they are slices of all that the kernel
 //! handed over at once, of which one byte would hold 64 KiB.
 //!
 //! One thing is held against this side. quinn sends datagrams ahead of all streams, so what is sent
-//! keeps a pace, too, and leaves half of a path that is full to the rest ([`Outbox`]).
+//! keeps a pace, too, and leaves half of a path that is full to the rest (`outbox`).
 //!
 //! An endpoint takes and sends them only if its configuration says so: it costs a task for each
 //! connection over QUIC, which is worth it where somebody reads.
