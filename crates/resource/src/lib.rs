@@ -14,10 +14,12 @@
 pub mod config;
 mod download;
 pub mod error;
+mod follow;
 mod incoming;
 #[cfg(test)]
 mod ledger;
 pub mod metric;
+mod reach;
 pub mod role;
 pub mod sweep;
 mod table;

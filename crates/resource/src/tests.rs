@@ -5,6 +5,7 @@
 mod bucket;
 mod crash;
 mod download;
+mod follow;
 mod full;
 mod outage;
 mod resume;
