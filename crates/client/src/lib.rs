@@ -53,6 +53,7 @@ pub use event::{Event, Events, Status};
 pub use home::Rejected;
 pub use skein_core::{
     account::Profile,
+    coming::Coming,
     contact::{Contact, ContactRequest},
     entry::{
         Attachment, Body, ContactStep, ContactStepKind, Content, Entry, Picture, SessionEnded,

@@ -62,6 +62,7 @@ impl Synthetic {
             size: self.size,
             media_type: "application/octet-stream".into(),
             blake3,
+            destination: None,
         }
     }
 }
