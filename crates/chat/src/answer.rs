@@ -89,7 +89,7 @@ impl Answerer {
                 Ok(Kind::Discarded(pb::UploadDiscarded {}))
             }
             Request::ListComing(conversation) => {
-                policy::may_read(self.store.membership(account, conversation).await?)?;
+                policy::may_follow(self.store.membership(account, conversation).await?)?;
                 let files = self.store.coming_to(conversation, limit::COMING_MAX).await?;
                 let files = files.into_iter().map(Into::into).collect();
                 Ok(Kind::Coming(pb::ComingFiles { files }))

@@ -16,6 +16,7 @@ mod download;
 pub mod error;
 mod follow;
 mod incoming;
+mod kept;
 #[cfg(test)]
 mod ledger;
 pub mod metric;

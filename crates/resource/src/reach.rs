@@ -18,6 +18,8 @@ use tokio::sync::watch;
 pub(crate) struct Reach {
     /// Bytes that can be read here.
     pub(crate) received: u64,
+    /// Whether it was opened here lately, and not only followed.
+    pub(crate) opened: bool,
     /// How it has ended, if it has.
     pub(crate) end: Option<End>,
 }
@@ -90,7 +92,9 @@ impl Reaches {
 impl Hold {
     /// The upload was opened, and has so many bytes here: whatever was told before is over.
     pub(crate) fn begin(&self, received: u64) {
-        self.reaches.tell(self.blob, |reach| *reach = Reach { received, end: None });
+        self.reaches.tell(self.blob, |reach| {
+            *reach = Reach { received, opened: true, end: None };
+        });
     }
 
     /// Listens. What has been told so far is there.

@@ -6,6 +6,7 @@ mod bucket;
 mod crash;
 mod download;
 mod follow;
+mod follow_spool;
 mod full;
 mod outage;
 mod resume;

@@ -24,7 +24,7 @@ impl Stage {
 }
 
 /// Takes so many bytes, which are there.
-async fn take(source: &mut Box<dyn DownloadSource>, count: usize) -> Vec<u8> {
+pub(super) async fn take(source: &mut Box<dyn DownloadSource>, count: usize) -> Vec<u8> {
     let mut taken = Vec::new();
     while taken.len() < count {
         taken.extend_from_slice(&source.next().await.unwrap().expect("not the end"));
