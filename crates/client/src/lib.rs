@@ -66,4 +66,4 @@ pub use skein_core::{
     time::Timestamp,
     transfer::TransferState,
 };
-pub use transfer::{Direction, Failure, Phase, Progress, Transfer};
+pub use transfer::{Direction, Failure, Phase, Progress, Transfer, partial_path};

@@ -5,7 +5,7 @@ use skein_core::refusal::Code;
 use skein_net::stream::{Receiver, Sender};
 use skein_testkit::{
     raw::{RawSession, random_id},
-    transfer::{Synthetic, status},
+    transfer::{Synthetic, send_until, status},
 };
 use skein_wire::pb::{
     self, download_status, event, open, reply, request, server_frame, upload_status::Kind,
@@ -27,19 +27,7 @@ async fn begin(
     let (mut sender, mut receiver, first) = open_upload(session, open).await;
     let Kind::Ready(ready) = first else { panic!("{first:?}") };
     sender.frame(&pb::UploadBegin { offset: 0 }).await.expect("the server reads the offset");
-    let mut at = 0;
-    while at < bytes {
-        let piece = file.piece(at, bytes - at);
-        at += piece.len() as u64;
-        sender.bytes(piece).await.expect("the server takes it");
-    }
-    loop {
-        match in_time(status(&mut receiver)).await {
-            Kind::Progress(progress) if progress.received == bytes => break,
-            Kind::Progress(_) => {}
-            other => panic!("{other:?}"),
-        }
-    }
+    in_time(send_until(&mut sender, &mut receiver, file, 0, bytes)).await;
     (sender, receiver, ready.blob)
 }
 
@@ -100,12 +88,7 @@ async fn a_coming_file_is_for_the_members_of_its_conversation() {
     take(&mut following, 100 * KIB).await;
 
     // The rest, and the message that never comes: it is bob's all the same, and not hers.
-    let mut at = 100 * KIB;
-    while at < file.size {
-        let piece = file.piece(at, file.size - at);
-        at += piece.len() as u64;
-        sender.bytes(piece).await.expect("the server takes it");
-    }
+    in_time(send_until(&mut sender, &mut receiver, &file, 100 * KIB, file.size)).await;
     sender.finish();
     while !matches!(in_time(status(&mut receiver)).await, Kind::Complete(_)) {}
     take(&mut following, 200 * KIB).await;

@@ -138,7 +138,9 @@ impl Client {
     }
 
     /// Files that are being sent to a conversation, the one that got bytes last first. Its members may
-    /// fetch them before their messages come; nobody has checked what is said of them until then.
+    /// fetch them before their messages come ([`download`](Self::download) and
+    /// [`queue_download`](Self::queue_download) take the attachment); nobody has checked what is said
+    /// of them until then.
     ///
     /// # Errors
     /// If the server cannot be reached or refuses.
