@@ -4,7 +4,7 @@ use std::{error::Error, path::Path};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
-    for file in ["skein/cluster/v1/hint.proto", "skein/v1/entry.proto"] {
+    for file in ["skein/cluster/v1/hint.proto", "skein/v1/entry.proto", "skein/v1/session.proto"] {
         println!("cargo::rerun-if-changed={}", root.join(file).display());
     }
     let descriptors = protox::compile([root.join("skein/cluster/v1/hint.proto")], [&root])?;

@@ -15,6 +15,7 @@ use skein_bus::{
     redis::payload::{self, PAYLOAD_BYTES_MAX, Said},
 };
 use skein_core::{
+    coming::{Coming, Destination},
     entry::{Body, Content, Draft, Entry},
     id::AccountId,
     limit,
@@ -69,7 +70,14 @@ pub fn frame_decoder(data: &[u8]) {
 /// What a server reads: the first frame of a stream, and the frames that follow it.
 pub fn first_frame(data: &[u8]) {
     match one::<pb::Open>(data).ok().and_then(|open| open.kind) {
-        Some(open::Kind::Upload(open)) => {
+        Some(open::Kind::Upload(mut open)) => {
+            if let Some(Ok(towards)) = open.destination.take().map(Destination::try_from) {
+                is_one_component(towards.name.as_str());
+                assert_eq!(
+                    Destination::try_from(pb::Destination::from(towards.clone())),
+                    Ok(towards)
+                );
+            }
             if let Ok(spec) = UploadSpec::try_from(open) {
                 assert_eq!(UploadSpec::try_from(pb::UploadOpen::from(spec.clone())), Ok(spec));
             }
@@ -94,11 +102,11 @@ pub fn server_frames(data: &[u8]) {
     }
     match one::<pb::ServerFrame>(data).ok().and_then(|frame| frame.kind) {
         Some(server_frame::Kind::Reply(reply)) => answer(reply.kind),
-        Some(server_frame::Kind::Event(event)) => {
-            if let Some(event::Kind::Appended(appended)) = event.kind {
-                entries(appended.entry);
-            }
-        }
+        Some(server_frame::Kind::Event(event)) => match event.kind {
+            Some(event::Kind::Appended(appended)) => entries(appended.entry),
+            Some(event::Kind::Coming(one)) => coming([one]),
+            _ => {}
+        },
         None => {}
     }
     one::<pb::UploadStatus>(data).ok();
@@ -148,8 +156,10 @@ pub fn picture_probe(data: &[u8]) {
 pub fn bus_hint(data: &[u8]) {
     let Ok(said) = payload::decode(data) else { return };
     assert!(data.len() <= PAYLOAD_BYTES_MAX);
-    if let Said::Hint(Hint::Appended(_, entry)) = &said {
-        within_limits(&entry.body);
+    match &said {
+        Said::Hint(Hint::Appended(_, entry)) => within_limits(&entry.body),
+        Said::Hint(Hint::Coming(coming)) => is_one_component(coming.attachment.name.as_str()),
+        _ => {}
     }
     let written = payload::encode(&said).expect("it is no longer than what was read");
     assert_eq!(payload::decode(&written), Ok(said));
@@ -237,6 +247,7 @@ fn answer(kind: Option<reply::Kind>) {
         Some(reply::Kind::Conversations(list)) => {
             converted(list.conversations, Conversation::try_from);
         }
+        Some(reply::Kind::Coming(list)) => coming(list.files),
         Some(reply::Kind::Step(_) | reply::Kind::Discarded(_)) | None => {}
     }
 }
@@ -245,6 +256,13 @@ fn entries(entries: impl IntoIterator<Item = pb::Entry>) {
     for entry in entries.into_iter().filter_map(|entry| Entry::try_from(entry).ok()) {
         within_limits(&entry.body);
         assert_eq!(Entry::try_from(pb::Entry::from(entry.clone())), Ok(entry));
+    }
+}
+
+fn coming(files: impl IntoIterator<Item = pb::Coming>) {
+    for file in files.into_iter().filter_map(|file| Coming::try_from(file).ok()) {
+        is_one_component(file.attachment.name.as_str());
+        assert_eq!(Coming::try_from(pb::Coming::from(file.clone())), Ok(file));
     }
 }
 

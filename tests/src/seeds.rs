@@ -12,9 +12,10 @@ use skein_bus::{
     redis::payload::{self, Said},
 };
 use skein_core::{
-    entry::{Body, Entry},
-    id::{AccountId, ConversationId, EntryId, LogId, Seq},
-    name::Text,
+    coming::Coming,
+    entry::{Attachment, Body, Entry},
+    id::{AccountId, BlobId, ConversationId, EntryId, LogId, Seq},
+    name::{FileName, MediaType, Text},
     time::Timestamp,
 };
 use skein_wire::{body, frame, pb};
@@ -106,8 +107,17 @@ fn hints() -> Vec<Vec<u8>> {
         Said::Hint(Hint::Appended(log, Arc::new(entry)))
     };
     let kicked = EndReason::Kicked { by: "phone".into() };
+    let attachment = Attachment {
+        blob: BlobId([4; 16]),
+        name: FileName::parse("film.mp4").expect("a name"),
+        size: 5,
+        media_type: MediaType::parse("video/mp4").expect("a type"),
+        hash: [5; 32],
+    };
+    let coming = Coming { conversation: ConversationId(3), uploader: account, attachment };
     let others = [
         Said::Missed,
+        Said::Hint(Hint::Coming(Arc::new(coming))),
         Said::Hint(Hint::Presence { account, online: true }),
         Said::Hint(Hint::SessionsEnded { account, reason: kicked }),
         Said::Hint(Hint::SessionsEnded { account, reason: EndReason::Revoked }),

@@ -57,11 +57,12 @@ impl Spool {
     }
 
     /// Finds what is here of an upload of `size` bytes from the part `first` on, and removes the
-    /// rest: earlier parts, which the object store has, and what does not follow without a gap.
+    /// rest: parts before `kept`, which the object store has, and what does not follow without a gap.
+    /// Those from `kept` on stay for whoever reads them.
     ///
     /// # Errors
     /// If the disk fails.
-    pub fn resume(&self, blob: BlobId, first: u64, size: u64) -> io::Result<Spooled> {
+    pub fn resume(&self, blob: BlobId, first: u64, kept: u64, size: u64) -> io::Result<Spooled> {
         let folder = self.folder(blob);
         match fs::create_dir(&folder) {
             Ok(()) => sync_folder(&self.folder)?,
@@ -81,7 +82,7 @@ impl Spool {
         }
         for (part, length) in &found {
             let fits = *length <= PART_BYTES && part * PART_BYTES + length <= size;
-            if !fits || !(first..=last).contains(part) {
+            if !fits || !(kept.min(first)..=last).contains(part) {
                 fs::remove_file(folder.join(part.to_string()))?;
             }
         }
@@ -95,6 +96,19 @@ impl Spool {
     /// If it cannot be read.
     pub fn read(&self, blob: BlobId, part: u64) -> io::Result<Bytes> {
         fs::read(self.folder(blob).join(part.to_string())).map(Bytes::from)
+    }
+
+    /// Opens a part for reading while it grows, positioned at its start. It stays good when the part is
+    /// removed. `None` if it is not here.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn open_part(&self, blob: BlobId, part: u64) -> io::Result<Option<File>> {
+        match File::open(self.folder(blob).join(part.to_string())) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes a part, which the object store has.
@@ -275,48 +289,55 @@ mod tests {
         let (_folder, spool) = spool();
         let bytes = content(2 * PART + 500);
         let size = bytes.len() as u64;
-        let mut spooled = spool.resume(BLOB, 0, size).unwrap();
+        let mut spooled = spool.resume(BLOB, 0, 0, size).unwrap();
         fill(&mut spooled, bytes.slice(..2 * PART + 300));
         assert_eq!((spooled.length(), spooled.part()), (2 * PART_BYTES + 300, 2));
         assert!(spooled.turn().is_err(), "the part is not full");
-        let mut again = spool.resume(BLOB, 0, size).unwrap();
+        let mut again = spool.resume(BLOB, 0, 0, size).unwrap();
         assert!(whole(&mut again) == bytes[..2 * PART + 300]);
         assert!(spool.read(BLOB, 1).unwrap() == bytes[PART..2 * PART]);
         spool.release(BLOB, 0).unwrap();
         spool.release(BLOB, 0).unwrap();
-        let mut later = spool.resume(BLOB, 1, size).unwrap();
+        let mut later = spool.resume(BLOB, 1, 1, size).unwrap();
         assert_eq!(later.length(), 2 * PART_BYTES + 300);
         later.append(&[bytes.slice(2 * PART + 300..)]).unwrap();
         assert!(whole(&mut later) == bytes[PART..]);
+        // What somebody reads stays, and is no part of what goes on.
+        let kept = spool.resume(BLOB, 2, 1, size).unwrap();
+        assert_eq!(kept.length(), size);
+        let mut bytes_of_part = Vec::new();
+        let mut reading = spool.open_part(BLOB, 1).unwrap().unwrap();
         // Elsewhere the upload went on meanwhile.
-        let ahead = spool.resume(BLOB, 2, size).unwrap();
+        let ahead = spool.resume(BLOB, 2, 2, size).unwrap();
         assert_eq!(ahead.length(), size);
-        assert!(spool.read(BLOB, 1).is_err());
+        assert!(spool.read(BLOB, 1).is_err() && spool.open_part(BLOB, 1).unwrap().is_none());
+        reading.read_to_end(&mut bytes_of_part).unwrap();
+        assert!(bytes_of_part == bytes[PART..2 * PART], "an open part stays good");
     }
 
     #[test]
     fn keeps_nothing_that_does_not_fit() {
         let (folder, spool) = spool();
         let size = 2 * PART_BYTES;
-        let mut spooled = spool.resume(BLOB, 0, size).unwrap();
+        let mut spooled = spool.resume(BLOB, 0, 0, size).unwrap();
         fill(&mut spooled, content(2 * PART));
         assert_eq!((spooled.room(), spooled.part(), spooled.length()), (0, 1, size));
         assert!(spooled.append(&[content(1)]).is_err());
         let path = |part: &str| folder.path().join("staging").join(BLOB.to_string()).join(part);
         fs::write(path("5"), "from before").unwrap();
         fs::write(path("notes"), "somebody else's").unwrap();
-        assert_eq!(spool.resume(BLOB, 0, size).unwrap().length(), size);
+        assert_eq!(spool.resume(BLOB, 0, 0, size).unwrap().length(), size);
         assert!(!path("5").exists() && path("notes").exists());
         // A part with a gap before it, and one that is too long.
         fs::remove_file(path("0")).unwrap();
-        assert_eq!(spool.resume(BLOB, 0, size).unwrap().length(), 0);
+        assert_eq!(spool.resume(BLOB, 0, 0, size).unwrap().length(), 0);
         fs::write(path("0"), vec![0; PART + 1]).unwrap();
-        assert_eq!(spool.resume(BLOB, 0, size).unwrap().length(), 0);
+        assert_eq!(spool.resume(BLOB, 0, 0, size).unwrap().length(), 0);
         assert_eq!(spool.list().unwrap().next_page(9).unwrap().len(), 1);
         spool.remove(BLOB).unwrap();
         spool.remove(BLOB).unwrap();
         assert!(spool.list().unwrap().next_page(9).unwrap().is_empty());
         fs::write(folder.path().join("staging").join(BLOB.to_string()), "of a folder").unwrap();
-        assert_eq!(spool.resume(BLOB, 3, 9 * PART_BYTES).unwrap().length(), 3 * PART_BYTES);
+        assert_eq!(spool.resume(BLOB, 3, 3, 9 * PART_BYTES).unwrap().length(), 3 * PART_BYTES);
     }
 }

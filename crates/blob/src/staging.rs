@@ -93,6 +93,19 @@ impl Staging {
         Ok(Some(StagedFile { file, length: durable }))
     }
 
+    /// Opens the file for reading while it grows, positioned at its start. It stays good when the file
+    /// is published or removed. `None` if there is no file.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn read(&self, blob: BlobId) -> io::Result<Option<File>> {
+        match File::open(self.path(blob)) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Removes the file. Whether there was one.
     ///
     /// # Errors

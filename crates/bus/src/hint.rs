@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use skein_core::{
+    coming::Coming,
     entry::Entry,
     id::{AccountId, LogId},
 };
@@ -31,6 +32,8 @@ pub enum Hint {
         /// Whether it has a session now.
         online: bool,
     },
+    /// Somebody is sending a file to a conversation.
+    Coming(Arc<Coming>),
     /// Tokens of the account have ended, and the sessions that were opened with them must. Which
     /// those are the store knows.
     SessionsEnded {

@@ -88,6 +88,12 @@ impl Answerer {
                 self.resource.discard_upload(account, id).await?;
                 Ok(Kind::Discarded(pb::UploadDiscarded {}))
             }
+            Request::ListComing(conversation) => {
+                policy::may_follow(self.store.membership(account, conversation).await?)?;
+                let files = self.store.coming_to(conversation, limit::COMING_MAX).await?;
+                let files = files.into_iter().map(Into::into).collect();
+                Ok(Kind::Coming(pb::ComingFiles { files }))
+            }
         }
     }
 
@@ -158,5 +164,6 @@ const fn name(request: &pb::request::Kind) -> &'static str {
         Kind::ListRequests(_) => "list_requests",
         Kind::ListConversations(_) => "list_conversations",
         Kind::DiscardUpload(_) => "discard_upload",
+        Kind::ListComing(_) => "list_coming",
     }
 }

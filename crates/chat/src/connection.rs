@@ -5,7 +5,6 @@ use std::{future::Future, sync::Arc, time::Duration};
 use skein_core::{
     account::Identity,
     id::AccountId,
-    port::resource::Resource,
     refusal::{Code, Refusal},
 };
 use skein_net::{
@@ -34,7 +33,6 @@ use crate::{
 pub(crate) struct Service {
     pub(crate) config: Arc<Config>,
     pub(crate) answerer: Answerer,
-    pub(crate) resource: Arc<dyn Resource>,
     pub(crate) ending: CancellationToken,
     pub(crate) shutdown: Shutdown,
 }
@@ -168,16 +166,15 @@ impl Service {
                     return crate::upload::refuse(refusal, config, sender, receiver).await;
                 }
                 let _counted = metric::Transfer::begin("upload");
-                let resource = &*self.resource;
-                crate::upload::serve(open, account, resource, config, sender, receiver).await
+                let answerer = &self.answerer;
+                crate::upload::serve(open, account, answerer, config, sender, receiver).await
             }
             Some(Kind::Download(open)) => {
                 if let Err(refusal) = self.take_request(account) {
                     return crate::download::refuse(refusal, config, sender).await;
                 }
                 let _counted = metric::Transfer::begin("download");
-                let (store, resource) = (&*self.answerer.store, &*self.resource);
-                crate::download::serve(open, account, store, resource, config, sender).await
+                crate::download::serve(open, account, &self.answerer, config, sender).await
             }
             Some(Kind::Session(_)) => {
                 Err(Refusal::new(Code::Protocol, "a connection has one session stream"))

@@ -137,14 +137,7 @@ pub async fn bind(
     ));
     let service = Service {
         config: Arc::new(config),
-        answerer: Answerer {
-            hub: Arc::clone(&hub),
-            store,
-            hints,
-            resource: Arc::clone(&resource),
-            clock,
-        },
-        resource,
+        answerer: Answerer { hub: Arc::clone(&hub), store, hints, resource, clock },
         ending: drain.ending.clone(),
         shutdown: shutdown.clone(),
     };

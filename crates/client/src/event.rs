@@ -3,8 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 
 use skein_core::{
+    coming::Coming,
     entry::Entry,
-    id::{AccountId, ConversationId, EntryId, LogId, Seq},
+    id::{AccountId, BlobId, ConversationId, EntryId, LogId, Seq},
     refusal::Refusal,
     sync::StopReason,
 };
@@ -15,6 +16,9 @@ use crate::{Error, Transfer, home::Home};
 /// Events that wait for a listener. One that falls further behind reads entries from the home, and
 /// is told that it missed the other events.
 pub(crate) const EVENTS_WAITING_MAX: usize = 1024;
+
+/// Coming files that a listener remembers it was told of. One that is forgotten may be told again.
+const COMING_TOLD_MAX: usize = 64;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +37,11 @@ pub enum Event {
         /// Whether they have a session now.
         online: bool,
     },
+    /// Somebody is sending a file to a conversation of this account. What there is of it can be had
+    /// before its message comes: [`Client::download`](crate::Client::download) takes the attachment
+    /// as it is received. Each is told once as a rule; it may be missed, but not what
+    /// [`Client::coming`](crate::Client::coming) lists.
+    Coming(Coming),
     /// A message that was sent from this home is in its log.
     Sent {
         /// Which.
@@ -123,6 +132,8 @@ pub struct Events {
     account: Option<AccountId>,
     /// The last entry of each log that was heard of, or was here before.
     heard: HashMap<LogId, Seq>,
+    /// Coming files that were told: the server may tell each again when its sender reconnects.
+    coming: VecDeque<BlobId>,
     /// What to say before the channel is listened to again.
     backlog: VecDeque<Event>,
     /// Events were dropped: the home has entries that were not heard of.
@@ -138,7 +149,8 @@ impl Events {
         cursors: Vec<(LogId, Seq)>,
     ) -> Self {
         let heard = cursors.into_iter().collect();
-        Self { channel, home, account, heard, backlog: VecDeque::new(), behind: false }
+        let (coming, backlog) = (VecDeque::new(), VecDeque::new());
+        Self { channel, home, account, heard, coming, backlog, behind: false }
     }
 
     /// The next event; `None` once the client is gone.
@@ -164,6 +176,15 @@ impl Events {
                     }
                     self.heard.insert(log, entry.seq);
                     return Some(Event::Entry { log, entry });
+                }
+                Ok(Event::Coming(coming)) => {
+                    let blob = coming.attachment.blob;
+                    if self.coming.contains(&blob) {
+                        continue;
+                    }
+                    self.coming.truncate(COMING_TOLD_MAX - 1);
+                    self.coming.push_front(blob);
+                    return Some(Event::Coming(coming));
                 }
                 Ok(event) => return Some(event),
                 Err(RecvError::Lagged(count)) => {
@@ -204,7 +225,12 @@ impl Events {
 
 #[cfg(test)]
 mod tests {
-    use skein_core::{entry::Body, id::EntryId, name::Text, time::Timestamp};
+    use skein_core::{
+        entry::{Attachment, Body},
+        id::EntryId,
+        name::{FileName, MediaType, Text},
+        time::Timestamp,
+    };
 
     use super::*;
     use crate::home::Change;
@@ -255,5 +281,37 @@ mod tests {
             rest.push(entry.seq.0);
         }
         assert_eq!(rest, [601, 602]);
+    }
+
+    #[tokio::test]
+    async fn a_coming_file_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(folder.path()).unwrap();
+        let (sender, channel) = broadcast::channel(EVENTS_WAITING_MAX);
+        let mut events = Events::new(channel, home, Some(ME), Vec::new());
+        let tell = |number: usize| {
+            let attachment = Attachment {
+                blob: BlobId((number as u128).to_be_bytes()),
+                name: FileName::parse("film.mp4").unwrap(),
+                size: 1,
+                media_type: MediaType::parse("video/mp4").unwrap(),
+                hash: [0; 32],
+            };
+            let coming = Coming { conversation: ConversationId(1), uploader: ME, attachment };
+            sender.send(Event::Coming(coming.clone())).unwrap();
+            coming
+        };
+        let all: Vec<_> =
+            (0..2 * COMING_TOLD_MAX).map(|number| (tell(number), tell(number)).0).collect();
+        // The last ones are remembered, and no more.
+        tell(2 * COMING_TOLD_MAX - 1);
+        tell(COMING_TOLD_MAX);
+        drop(sender);
+        let mut told = Vec::new();
+        while let Some(Event::Coming(coming)) = events.next().await {
+            told.push(coming);
+        }
+        assert_eq!(told, all);
+        assert_eq!(events.coming.len(), COMING_TOLD_MAX);
     }
 }

@@ -53,6 +53,7 @@ pub use event::{Event, Events, Status};
 pub use home::Rejected;
 pub use skein_core::{
     account::Profile,
+    coming::Coming,
     contact::{Contact, ContactRequest},
     entry::{
         Attachment, Body, ContactStep, ContactStepKind, Content, Entry, Picture, SessionEnded,
@@ -65,4 +66,4 @@ pub use skein_core::{
     time::Timestamp,
     transfer::TransferState,
 };
-pub use transfer::{Direction, Failure, Phase, Progress, Transfer};
+pub use transfer::{Direction, Failure, Phase, Progress, Transfer, partial_path};

@@ -20,6 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use download::partial_path;
 pub use queue::{Direction, Failure, Transfer};
 
 use skein_core::{

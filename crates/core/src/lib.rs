@@ -13,6 +13,7 @@
 pub mod account;
 pub mod backoff;
 pub mod bucket;
+pub mod coming;
 pub mod contact;
 pub mod entry;
 pub mod id;

@@ -38,6 +38,12 @@ pub const APPENDS_IN_FLIGHT_MAX: usize = 64;
 /// Bytes that a client uploads ahead of what the server has taken in, hence the most that an
 /// interruption of its network makes it send again, and that waits in a server's memory.
 pub const UPLOAD_AHEAD_BYTES_MAX: u64 = 2 * 1024 * 1024;
+/// Files on their way to one conversation that a list of them names; the latest count.
+pub const COMING_MAX: usize = 64;
+/// How long a download that follows an upload waits for it to get on. Shorter than a client waits for
+/// a sign of the server (60 seconds), so that the client hears why, and than one node waits for
+/// another's next piece.
+pub const FOLLOW_IDLE_TIMEOUT: Duration = Duration::from_secs(25);
 /// Pixels on the longer edge of a thumbnail.
 pub const THUMBNAIL_EDGE_PX: u32 = 320;
 /// How long a verification code is good for.

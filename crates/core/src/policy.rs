@@ -62,6 +62,18 @@ pub fn may_read_blob(standing: BlobStanding) -> Result<(), Refusal> {
     if standing.uploader || standing.shared_with { Ok(()) } else { Err(Refusal::not_found("file")) }
 }
 
+/// May the account know of a file that is being sent to the conversation, and take its bytes before
+/// the message that shows it is there? Whoever could get that message may.
+///
+/// # Errors
+/// [`Code::NotFound`] to anyone else: nothing is coming where nothing can be written any more.
+pub fn may_follow(membership: Membership) -> Result<(), Refusal> {
+    match membership {
+        Membership::Active => Ok(()),
+        Membership::Dormant | Membership::Outsider => Err(Refusal::not_found("file")),
+    }
+}
+
 /// May the account ask another to become contacts? Asking again while a request waits is a retry.
 ///
 /// # Errors
@@ -113,13 +125,14 @@ mod tests {
         use Relation::{AskedByThem, AskedThem, Contact, Oneself, Stranger};
 
         let code = |result: Result<(), Refusal>| result.err().map(|refusal| refusal.code);
-        for (membership, append, read) in [
-            (Active, None, None),
-            (Dormant, Some(Code::NotContacts), None),
-            (Outsider, Some(Code::NotFound), Some(Code::NotFound)),
+        for (membership, append, read, follow) in [
+            (Active, None, None, None),
+            (Dormant, Some(Code::NotContacts), None, Some(Code::NotFound)),
+            (Outsider, Some(Code::NotFound), Some(Code::NotFound), Some(Code::NotFound)),
         ] {
             assert_eq!(code(may_append(membership)), append);
             assert_eq!(code(may_read(membership)), read);
+            assert_eq!(code(may_follow(membership)), follow);
         }
         for (relation, request, answer, remove) in [
             (Oneself, Some(Code::Invalid), Some(Code::NotFound), Some(Code::NotContacts)),

@@ -39,9 +39,7 @@ pub(crate) async fn open(
             (size, MediaType::parse("image/jpeg")?, None)
         }
     };
-    let left = size.checked_sub(offset).ok_or_else(|| {
-        Refusal::new(Code::WrongOffset, format!("the file has {size} bytes, fewer than {offset}"))
-    })?;
+    let left = left(size, offset)?;
     let length = length.map_or(left, |length| length.min(left));
     let reader = if length == 0 {
         None
@@ -50,6 +48,13 @@ pub(crate) async fn open(
         Some(reader.map_err(|error| ResourceError::from(error).into_refusal())?)
     };
     Ok(OpenDownload { size, media_type, hash, length, source: Box::new(Pieces(reader)) })
+}
+
+/// Bytes that follow on `offset`.
+pub(crate) fn left(size: u64, offset: u64) -> Result<u64, Refusal> {
+    size.checked_sub(offset).ok_or_else(|| {
+        Refusal::new(Code::WrongOffset, format!("the file has {size} bytes, fewer than {offset}"))
+    })
 }
 
 fn ready(info: &BlobInfo) -> Result<(), Refusal> {

@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{Blobs, ResourceError, role::on_disk};
+use crate::{Blobs, ResourceError, kept::Kept, role::on_disk};
 
 /// Parts, and small files, that go to the object store at a time: each is in memory meanwhile, so
 /// these are 64 MiB at most.
@@ -37,6 +37,7 @@ pub(crate) enum Incoming {
 pub(crate) struct Lane {
     pub(crate) spool: Spool,
     pub(crate) multipart: Multipart,
+    pub(crate) kept: Kept,
     places: Semaphore,
 }
 
@@ -66,7 +67,8 @@ impl Incoming {
                 let spool = Spool::open(&staging).map_err(ResourceError::disk("open staging"))?;
                 let multipart = depot.multipart().cloned().ok_or_else(ResourceError::no_parts)?;
                 let places = Semaphore::new(PARTS_UNDER_WAY_MAX);
-                Ok((Self::Spool(Arc::new(Lane { spool, multipart, places })), depot))
+                let kept = Kept::default();
+                Ok((Self::Spool(Arc::new(Lane { spool, multipart, kept, places })), depot))
             }
         }
     }
@@ -89,7 +91,9 @@ impl Incoming {
             }
             Self::Spool(lane) => {
                 let spool = lane.spool.clone();
-                on_disk(doing, move || spool.remove(blob)).await
+                on_disk(doing, move || spool.remove(blob)).await?;
+                lane.kept.forget(blob);
+                Ok(())
             }
         }
     }

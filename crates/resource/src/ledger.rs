@@ -1,6 +1,7 @@
 //! A store in memory for the tests of this crate: just the two nouns, and faults on demand.
 
 mod blobs;
+mod coming;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -9,6 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use skein_core::{
+    coming::Destination,
     id::{AccountId, BlobId, UploadId},
     port::resource::{BlobInfo, Thumbnail, UploadSpec},
     refusal::{Code, Refusal},
@@ -67,6 +69,7 @@ pub(crate) struct Upload {
     opening: Opening,
     completing: bool,
     touched: Timestamp,
+    destination: Option<Destination>,
 }
 
 impl Upload {
@@ -216,7 +219,8 @@ impl Uploads for Ledger {
             return Err(refuse(Code::Quota));
         }
         let (checkpoint, opening) = (Checkpoint::default(), Opening { blob, number: 1 });
-        let upload = Upload { spec, blob, checkpoint, opening, completing: false, touched: now };
+        let (completing, touched, destination) = (false, now, None);
+        let upload = Upload { spec, blob, checkpoint, opening, completing, touched, destination };
         let state = upload.state();
         book.uploads.insert(key, upload);
         Ok(state)

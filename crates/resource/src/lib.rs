@@ -14,10 +14,13 @@
 pub mod config;
 mod download;
 pub mod error;
+mod follow;
 mod incoming;
+mod kept;
 #[cfg(test)]
 mod ledger;
 pub mod metric;
+mod reach;
 pub mod role;
 pub mod sweep;
 mod table;

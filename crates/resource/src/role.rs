@@ -9,29 +9,31 @@ use skein_blob::{
 };
 use skein_core::{
     id::{AccountId, BlobId, UploadId},
-    port::resource::{OpenDownload, OpenUpload, Resource, UploadSpec, Variant},
+    port::resource::{OpenDownload, OpenUpload, Resource, UploadOf, UploadSpec, Variant},
     refusal::{Code, Refusal},
     time::{Clock, Timestamp},
 };
 use skein_ops::lifecycle::Shutdown;
-use skein_store::{blob, upload::Uploads};
+use skein_store::{blob, coming::ComingFiles, upload::Uploads};
 use tokio::{
-    sync::{Mutex, Notify, oneshot},
+    sync::{Mutex, Notify, Semaphore, oneshot},
     task,
 };
 
 use crate::{
     Blobs, Config, ResourceError, download,
+    follow::{self, FOLLOWERS_MAX},
     incoming::Incoming,
+    reach::Reaches,
     sweep::{self, Places, Swept},
     table::Table,
     thumbnail, upload,
 };
 
 /// What the role needs of a store.
-pub trait Records: Uploads + blob::Blobs + 'static {}
+pub trait Records: Uploads + ComingFiles + blob::Blobs + 'static {}
 
-impl<T: Uploads + blob::Blobs + 'static> Records for T {}
+impl<T: Uploads + ComingFiles + blob::Blobs + 'static> Records for T {}
 
 /// Keeps blobs. Ends with the [`Shutdown`] that it was started with.
 pub struct ResourceRole {
@@ -48,6 +50,10 @@ pub(crate) struct Parts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) shutdown: Shutdown,
     pub(crate) table: Arc<Table>,
+    /// How far the uploads have come that are open or followed.
+    pub(crate) reaches: Arc<Reaches>,
+    /// Turns to follow one.
+    pub(crate) followers: Arc<Semaphore>,
     /// Told when a picture was completed.
     pub(crate) pictures: Notify,
     /// Where the sweeper goes on in the next round; taken while a round runs.
@@ -78,6 +84,8 @@ impl ResourceRole {
             clock,
             shutdown: shutdown.clone(),
             table: Arc::default(),
+            reaches: Arc::default(),
+            followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
             pictures: Notify::new(),
             places: Mutex::default(),
         });
@@ -140,6 +148,15 @@ impl Resource for ResourceRole {
     ) -> Result<OpenDownload, Refusal> {
         download::open(&self.parts, blob, variant, offset, length).await
     }
+
+    async fn follow_upload(
+        &self,
+        upload: UploadOf,
+        offset: u64,
+        length: Option<u64>,
+    ) -> Result<OpenDownload, Refusal> {
+        follow::open(&self.parts, upload, offset, length).await
+    }
 }
 
 impl Parts {
@@ -173,6 +190,6 @@ pub(crate) async fn on_disk<T: Send + 'static>(
     done.map_err(ResourceError::disk(doing))
 }
 
-fn draining() -> Refusal {
+pub(crate) fn draining() -> Refusal {
     Refusal::new(Code::Draining, "the server is going away; try again in a moment")
 }

@@ -5,6 +5,8 @@
 mod bucket;
 mod crash;
 mod download;
+mod follow;
+mod follow_spool;
 mod full;
 mod outage;
 mod resume;

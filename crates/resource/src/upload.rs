@@ -28,6 +28,7 @@ use tokio::{sync::OwnedMutexGuard, time::timeout};
 use crate::{
     ResourceError,
     incoming::Incoming,
+    reach::{End, Hold},
     role::Parts,
     table::{Seat, Slot},
 };
@@ -48,6 +49,8 @@ struct Opening {
     spec: UploadSpec,
     blob: BlobId,
     generation: u64,
+    /// Where those who follow it listen.
+    reach: Hold,
     /// What the store calls it.
     recorded: upload::Opening,
 }
@@ -99,7 +102,8 @@ async fn open_there(
         let generation = slot.generation;
         let (parts, seat) = (Arc::clone(&parts), seat.clone());
         let blob = recorded.blob;
-        let opening = Opening { parts, seat, spec, blob, generation, recorded };
+        let reach = parts.reaches.hold(blob);
+        let opening = Opening { parts, seat, spec, blob, generation, reach, recorded };
         return match opening.parts.incoming.clone() {
             Incoming::Folder(staging) => {
                 folder::open(opening, staging, &mut slot, checkpoint).await
@@ -140,6 +144,7 @@ async fn discard_there(
 
 /// Removes the bytes of an upload whose record is gone.
 pub(crate) async fn remove_bytes(parts: &Parts, gone: &StaleUpload) -> Result<(), ResourceError> {
+    parts.reaches.ended(gone.blob, thrown_away());
     parts.incoming.remove(gone.blob).await?;
     let held = multipart::Parts::restore(&gone.parts);
     if let (Some(multipart), Some(held)) = (parts.depot.multipart(), held) {
@@ -169,6 +174,7 @@ impl Opening {
     async fn discard(&self) -> Result<(), ResourceError> {
         let (account, id) = self.seat.key();
         self.parts.records.discard_upload(account, id, self.blob, None).await?;
+        self.parts.reaches.ended(self.blob, thrown_away());
         self.parts.incoming.remove(self.blob).await
     }
 }
@@ -179,6 +185,11 @@ fn busy() -> Refusal {
     let message = "the upload is being finished; open it again in a moment";
     let busy = Refusal::new(Code::TimedOut, message);
     Refusal { retry_after: Some(BUSY_RETRY_AFTER), ..busy }
+}
+
+/// What those hear who follow an upload of which nothing will come.
+fn thrown_away() -> End {
+    End::Broken(Refusal::not_found("file"))
 }
 
 fn incomplete(received: u64, size: u64) -> Refusal {

@@ -41,6 +41,7 @@ const TABLE: &[(&str, &[Role])] = &[
     ("/skein.cluster.v1.Resource/Upload", &[Role::Chat]),
     ("/skein.cluster.v1.Resource/Discard", &[Role::Chat]),
     ("/skein.cluster.v1.Resource/Download", &[Role::Chat]),
+    ("/skein.cluster.v1.Resource/Follow", &[Role::Chat]),
     // Says only whether a service is there.
     ("/grpc.health.v1.Health/Check", Role::ALL),
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", &[Role::Admin]),
@@ -141,6 +142,7 @@ mod tests {
             ("/skein.cluster.v1.Resource/Upload", &[Role::Chat]),
             ("/skein.cluster.v1.Resource/Discard", &[Role::Chat]),
             ("/skein.cluster.v1.Resource/Download", &[Role::Chat]),
+            ("/skein.cluster.v1.Resource/Follow", &[Role::Chat]),
             ("/grpc.health.v1.Health/Check", Role::ALL),
             ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", &[Role::Admin]),
             ("/skein.cluster.v1.Verify/", &[]),

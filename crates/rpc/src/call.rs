@@ -33,6 +33,8 @@ pub(crate) const OPEN_UPLOAD: Method = any("open_upload", 10_000);
 pub(crate) const DISCARD_UPLOAD: Method = any("discard_upload", 10_000);
 /// Opens a download.
 pub(crate) const OPEN_DOWNLOAD: Method = any("open_download", 10_000);
+/// Opens a download that follows an upload.
+pub(crate) const FOLLOW_UPLOAD: Method = any("follow_upload", 10_000);
 /// Whether a peer is well.
 pub(crate) const HEALTH: Method = any("health", 3_000);
 
@@ -41,7 +43,8 @@ pub(crate) const HEALTH: Method = any("health", 3_000);
 pub(crate) const WRITE_DEADLINE: Duration = Duration::from_secs(40);
 /// How long a resource process may take to complete a blob in object storage.
 pub(crate) const FINISH_DEADLINE: Duration = Duration::from_secs(60);
-/// How long the next piece of a download may take.
+/// How long the next piece of a download may take: longer than a process that follows an upload waits
+/// for it ([`FOLLOW_IDLE_TIMEOUT`](skein_core::limit::FOLLOW_IDLE_TIMEOUT)).
 pub(crate) const PIECE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Bytes in one message of an upload or a download.

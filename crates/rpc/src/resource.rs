@@ -19,16 +19,17 @@ use async_trait::async_trait;
 use futures::stream;
 use skein_core::{
     id::{AccountId, BlobId, UploadId},
-    port::resource::{OpenDownload, OpenUpload, Resource, UploadSpec, Variant},
+    port::resource::{OpenDownload, OpenUpload, Resource, UploadOf, UploadSpec, Variant},
     refusal::Refusal,
 };
 use tokio::sync::mpsc;
+use tonic::Streaming;
 
 pub(crate) use self::served::Served;
 use self::{sink::Sink, source::Source};
 use crate::{
     access::Role,
-    call::{DISCARD_UPLOAD, MESSAGE_BYTES_MAX, OPEN_DOWNLOAD, OPEN_UPLOAD},
+    call::{DISCARD_UPLOAD, FOLLOW_UPLOAD, MESSAGE_BYTES_MAX, OPEN_DOWNLOAD, OPEN_UPLOAD},
     credentials::Credentials,
     pb::{
         self, download_answer, resource_client::ResourceClient, upload_answer, upload_request::Kind,
@@ -94,6 +95,18 @@ impl Resource for Client {
         };
         self.peers.call(OPEN_DOWNLOAD, order, |attempt| download(attempt, message.clone())).await
     }
+
+    async fn follow_upload(
+        &self,
+        upload: UploadOf,
+        offset: u64,
+        length: Option<u64>,
+    ) -> Result<OpenDownload, Refusal> {
+        // Where it is received; one that has none of its bytes is passed over.
+        let order = self.peers.by_key(&key(upload.account, upload.id));
+        let message = convert::follow_to(upload, offset, length);
+        self.peers.call(FOLLOW_UPLOAD, order, |attempt| follow(attempt, message.clone())).await
+    }
 }
 
 /// What decides where an upload goes. All chat nodes must agree on it: stable.
@@ -131,7 +144,21 @@ async fn discard(attempt: Try, message: pb::DiscardRequest) -> Result<(), Failur
 
 async fn download(attempt: Try, message: pb::DownloadRequest) -> Result<OpenDownload, Failure> {
     let request = attempt.stream(message);
-    let mut answers = stub(attempt).download(request).await?.into_inner();
+    let answers = stub(attempt).download(request).await?.into_inner();
+    opened(answers, false).await
+}
+
+async fn follow(attempt: Try, message: pb::FollowRequest) -> Result<OpenDownload, Failure> {
+    let request = attempt.stream(message);
+    let answers = stub(attempt).follow(request).await?.into_inner();
+    opened(answers, true).await
+}
+
+/// What the first answer says. With `to_end`, having all bytes is not the end of the stream.
+async fn opened(
+    mut answers: Streaming<pb::DownloadAnswer>,
+    to_end: bool,
+) -> Result<OpenDownload, Failure> {
     let answer = answers.message().await?.and_then(|answer| answer.kind);
     let Some(download_answer::Kind::Opened(opened)) = answer else {
         return Err(Malformed("download").into());
@@ -141,7 +168,7 @@ async fn download(attempt: Try, message: pb::DownloadRequest) -> Result<OpenDown
         media_type: convert::media_type(opened.media_type)?,
         hash: if opened.hash.is_empty() { None } else { Some(convert::hash(&opened.hash)?) },
         length: opened.length,
-        source: Box::new(Source { answers, left: opened.length }),
+        source: Box::new(Source { answers, left: opened.length, to_end }),
     })
 }
 

@@ -73,7 +73,7 @@ fn sentence(entry: &Entry, author: &str) -> String {
     format!("[{} {}] {said}", entry.seq, local_time(entry.at))
 }
 
-fn file_sentence(attachment: &Attachment) -> String {
+pub(crate) fn file_sentence(attachment: &Attachment) -> String {
     let size = indicatif::HumanBytes(attachment.size);
     format!("{} ({size})", printable(attachment.name.as_str()))
 }
@@ -147,7 +147,7 @@ fn object(log: LogId, entry: &Entry, author: &str, with: Option<&str>) -> Value 
     object
 }
 
-fn file_object(attachment: &Attachment) -> Value {
+pub(crate) fn file_object(attachment: &Attachment) -> Value {
     json!({
         "blob": attachment.blob.to_string(),
         "name": attachment.name.as_str(),

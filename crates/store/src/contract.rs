@@ -8,6 +8,7 @@
 
 pub(crate) mod account;
 pub(crate) mod blob;
+pub(crate) mod coming;
 pub(crate) mod contact;
 pub(crate) mod contact_retry;
 pub(crate) mod instance;
@@ -79,6 +80,10 @@ macro_rules! run_contract {
                 is_not_stale_while_completing,
                 counts_as_open_until_it_is_complete,
                 is_listed_for_operators;
+            coming:
+                say_for_whom_they_are,
+                are_coming_until_they_are_there,
+                are_not_taken_for_others;
             blob:
                 is_seen_by_its_uploader_and_where_it_was_sent,
                 stays_while_an_entry_refers_to_it,

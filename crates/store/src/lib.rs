@@ -14,6 +14,7 @@
 
 pub mod account;
 pub mod blob;
+pub mod coming;
 pub mod contact;
 #[cfg(test)]
 pub mod contract;
@@ -37,6 +38,7 @@ pub trait Store:
     + log::Logs
     + upload::Uploads
     + blob::Blobs
+    + coming::ComingFiles
     + 'static
 {
 }
@@ -49,6 +51,7 @@ impl<T> Store for T where
         + log::Logs
         + upload::Uploads
         + blob::Blobs
+        + coming::ComingFiles
         + 'static
 {
 }

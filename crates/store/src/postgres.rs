@@ -10,6 +10,7 @@
 mod account;
 mod blob;
 mod column;
+mod coming;
 mod config;
 mod contact;
 mod db;

@@ -11,6 +11,7 @@ mod account;
 mod backup;
 mod blob;
 mod column;
+mod coming;
 mod contact;
 mod fault;
 mod instance;

@@ -62,6 +62,7 @@ impl Synthetic {
             size: self.size,
             media_type: "application/octet-stream".into(),
             blake3,
+            destination: None,
         }
     }
 }
@@ -87,22 +88,39 @@ pub async fn open_upload(
 pub async fn upload(session: &RawSession, file: &Synthetic) -> Bytes {
     let (mut sender, mut receiver, first) = open_upload(session, file.open(random_id())).await;
     let upload_status::Kind::Ready(ready) = first else { panic!("{first:?}") };
-    let mut sent = ready.received;
-    let mut received = ready.received;
-    sender.frame(&pb::UploadBegin { offset: sent }).await.expect("the stream goes on");
+    let from = ready.received;
+    sender.frame(&pb::UploadBegin { offset: from }).await.expect("the stream goes on");
+    send_until(&mut sender, &mut receiver, file, from, file.size).await;
+    sender.finish();
     loop {
-        let room = (received + UPLOAD_AHEAD_BYTES_MAX).saturating_sub(sent);
-        if sent == file.size {
-            sender.finish();
-        } else if room > 0 {
+        match status(&mut receiver).await {
+            upload_status::Kind::Progress(_) => {}
+            upload_status::Kind::Complete(complete) => return complete.blob,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Sends the bytes from `from` to `until` on an upload stream that is there, never further ahead of
+/// the server than a client may be, and waits until the server has them.
+pub async fn send_until(
+    sender: &mut Sender,
+    receiver: &mut Receiver,
+    file: &Synthetic,
+    from: u64,
+    until: u64,
+) {
+    let (mut sent, mut received) = (from, from);
+    while received < until {
+        let room = (received + UPLOAD_AHEAD_BYTES_MAX).min(until) - sent;
+        if room > 0 {
             let piece = file.piece(sent, room);
             sent += piece.len() as u64;
             sender.bytes(piece).await.expect("the stream goes on");
             continue;
         }
-        match status(&mut receiver).await {
+        match status(receiver).await {
             upload_status::Kind::Progress(progress) => received = progress.received,
-            upload_status::Kind::Complete(complete) => return complete.blob,
             other => panic!("{other:?}"),
         }
     }

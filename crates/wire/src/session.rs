@@ -2,7 +2,7 @@
 
 use skein_core::{
     entry::Draft,
-    id::{AccountId, EntryId, LogId, Seq, UploadId},
+    id::{AccountId, ConversationId, EntryId, LogId, Seq, UploadId},
     limit,
     name::Note,
     port::directory::{ChatNode, Trust},
@@ -46,6 +46,8 @@ pub enum Request {
     ListConversations,
     /// Give up an upload of the account.
     DiscardUpload(UploadId),
+    /// List the files that are being sent to a conversation.
+    ListComing(ConversationId),
 }
 
 /// Which part of a log to read.
@@ -119,6 +121,7 @@ impl Request {
                 let id = UploadId::try_from(&discard.id[..]);
                 Ok(Self::DiscardUpload(id.map_err(Malformed::id("discard_upload.id"))?))
             }
+            Kind::ListComing(list) => Ok(Self::ListComing(ConversationId(list.conversation))),
         }
     }
 }

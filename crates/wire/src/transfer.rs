@@ -1,8 +1,9 @@
 //! Uploads and downloads on the wire.
 
 use skein_core::{
-    id::{BlobId, UploadId},
-    name::MediaType,
+    coming::{Coming, Destination},
+    id::{AccountId, BlobId, ConversationId, UploadId},
+    name::{FileName, MediaType},
     port::resource::{Offsets, UploadSpec, Variant},
 };
 
@@ -28,7 +29,49 @@ impl From<UploadSpec> for pb::UploadOpen {
             size: spec.size,
             media_type: spec.media_type.as_str().to_owned(),
             blake3: spec.hash.to_vec().into(),
+            destination: None,
         }
+    }
+}
+
+impl TryFrom<pb::Destination> for Destination {
+    type Error = Malformed;
+
+    fn try_from(destination: pb::Destination) -> Result<Self, Malformed> {
+        Ok(Self {
+            conversation: ConversationId(destination.conversation),
+            name: FileName::parse(destination.name).map_err(Malformed::text("destination.name"))?,
+        })
+    }
+}
+
+impl From<Destination> for pb::Destination {
+    fn from(destination: Destination) -> Self {
+        let name = destination.name.as_str().to_owned();
+        Self { conversation: destination.conversation.0, name }
+    }
+}
+
+impl From<Coming> for pb::Coming {
+    fn from(coming: Coming) -> Self {
+        Self {
+            conversation: coming.conversation.0,
+            uploader: coming.uploader.0,
+            file: Some(coming.attachment.into()),
+        }
+    }
+}
+
+impl TryFrom<pb::Coming> for Coming {
+    type Error = Malformed;
+
+    fn try_from(coming: pb::Coming) -> Result<Self, Malformed> {
+        let attachment = coming.file.ok_or_else(|| Malformed::missing("coming.file"))?;
+        Ok(Self {
+            conversation: ConversationId(coming.conversation),
+            uploader: AccountId(coming.uploader),
+            attachment: attachment.try_into()?,
+        })
     }
 }
 

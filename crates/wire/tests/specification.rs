@@ -53,7 +53,7 @@ fn every_close_code_has_its_row() {
 
 #[test]
 fn every_limit_has_its_row() {
-    let limits: [(&str, u64); 16] = [
+    let limits: [(&str, u64); 18] = [
         ("bytes of a client's frame", FRAME_BYTES_MAX as u64),
         ("bytes of a server's frame", SERVER_FRAME_BYTES_MAX as u64),
         ("bytes of a text", limit::TEXT_BYTES_MAX as u64),
@@ -69,6 +69,11 @@ fn every_limit_has_its_row() {
         ("cursors of a hello", limit::CURSORS_MAX as u64),
         ("appends without a reply", limit::APPENDS_IN_FLIGHT_MAX as u64),
         ("bytes of an upload ahead of received", limit::UPLOAD_AHEAD_BYTES_MAX),
+        ("coming files that are listed", limit::COMING_MAX as u64),
+        (
+            "seconds for which a followed upload may stand still",
+            limit::FOLLOW_IDLE_TIMEOUT.as_secs(),
+        ),
         ("pixels of a thumbnail's longer edge", u64::from(limit::THUMBNAIL_EDGE_PX)),
     ];
     let rows = table("Limits");

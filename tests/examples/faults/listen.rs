@@ -91,6 +91,7 @@ pub(crate) async fn listen(
             Event::Status(_)
             | Event::Sent { .. }
             | Event::Presence { .. }
+            | Event::Coming(_)
             | Event::Transfer(_)
             | Event::Missed(_) => {}
         }

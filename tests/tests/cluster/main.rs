@@ -6,6 +6,7 @@ mod certificate;
 mod clocks;
 mod drain;
 mod exclusive;
+mod following;
 mod meeting;
 mod operators;
 mod scene;
@@ -44,6 +45,7 @@ async fn many_processes_are_one_service() {
     let cluster = block_in_place(|| Cluster::with(&options));
     let mut scene = Scene::new(cluster);
     block_in_place(|| meeting::two_people_meet_with_mailed_codes(&scene));
+    following::a_file_is_followed_over_all_roles(&scene).await;
     clocks::an_hour_between_two_nodes_changes_nothing(&scene).await;
     exclusive::a_login_ends_the_one_at_another_node(&scene).await;
     operators::operators_see_and_change_the_cluster(&scene).await;

@@ -2,6 +2,7 @@
 //! still serves. One file a subject.
 
 mod entries;
+mod following;
 mod gate;
 mod pictures;
 mod pressure;

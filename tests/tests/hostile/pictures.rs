@@ -58,6 +58,7 @@ async fn upload(session: &RawSession, media_type: &str, bytes: Bytes) -> pb::Upl
         size: bytes.len() as u64,
         media_type: media_type.to_owned(),
         blake3: blake3::hash(&bytes).as_bytes().to_vec().into(),
+        destination: None,
     };
     let (mut sender, mut receiver, _) = open_upload(session, open).await;
     sender.frame(&pb::UploadBegin { offset: 0 }).await.expect("the stream goes on");

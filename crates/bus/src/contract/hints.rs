@@ -3,9 +3,10 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use skein_core::{
-    entry::{Body, ContactStep, ContactStepKind, Entry},
-    id::{AccountId, ConversationId, EntryId, LogId, Seq},
-    name::{Note, Text, Username},
+    coming::Coming,
+    entry::{Attachment, Body, ContactStep, ContactStepKind, Entry},
+    id::{AccountId, BlobId, ConversationId, EntryId, LogId, Seq},
+    name::{FileName, MediaType, Note, Text, Username},
     time::Timestamp,
 };
 use tokio::{sync::mpsc, time::timeout};
@@ -107,7 +108,16 @@ pub(crate) async fn keep_what_they_say(stage: Stage) {
         conversation: Some(ConversationId(3)),
     };
     let account = AccountId(7);
+    let attachment = Attachment {
+        blob: BlobId([4; 16]),
+        name: FileName::parse("鸿雁.mp4").unwrap(),
+        size: u64::MAX,
+        media_type: MediaType::parse("video/mp4").unwrap(),
+        hash: [5; 32],
+    };
+    let coming = Coming { conversation: ConversationId(3), uploader: AccountId(7), attachment };
     let said = [
+        (Topic::Log(log), Hint::Coming(Arc::new(coming))),
         (Topic::Log(log), Hint::Appended(log, entry(u64::MAX, Body::Contact(step)))),
         (Topic::Log(log), Hint::Presence { account, online: true }),
         (Topic::Account(account), Hint::Presence { account, online: false }),

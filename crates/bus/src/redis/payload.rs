@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use prost::Message;
 use skein_core::{
+    coming::Coming,
     entry::Entry,
     id::{AccountId, ConversationId, LogId},
 };
@@ -65,6 +66,7 @@ pub fn encode(said: &Said) -> Result<Vec<u8>, Garbled> {
                 }),
             })
         }
+        Said::Hint(Hint::Coming(coming)) => Kind::Coming((**coming).clone().into()),
         Said::Missed => Kind::Missed(pb::Missed {}),
     };
     let message = pb::Hint { kind: Some(kind) };
@@ -107,6 +109,10 @@ pub fn decode(payload: &[u8]) -> Result<Said, Garbled> {
             };
             Said::Hint(Hint::SessionsEnded { account: AccountId(ended.account), reason })
         }
+        Kind::Coming(coming) => {
+            let coming = Coming::try_from(coming).map_err(|_| Garbled)?;
+            Said::Hint(Hint::Coming(Arc::new(coming)))
+        }
         Kind::Missed(pb::Missed {}) => Said::Missed,
     })
 }
@@ -142,7 +148,7 @@ mod tests {
         let missed = encode(&Said::Missed).unwrap();
         assert_eq!(missed, [VERSION, 0x22, 0], "the form is stable");
         assert_eq!(decode(&missed), Ok(Said::Missed));
-        for payload in [&[][..], &[VERSION], &[VERSION + 1, 0x22, 0], &[VERSION, 0x2a, 0]] {
+        for payload in [&[][..], &[VERSION], &[VERSION + 1, 0x22, 0], &[VERSION, 0x32, 0]] {
             assert_eq!(decode(payload), Err(Garbled), "{payload:?}");
         }
         let long = EndReason::Kicked { by: "x".repeat(PAYLOAD_BYTES_MAX) };

@@ -77,10 +77,15 @@ impl Hub {
                 let frame = event(pb::event::Kind::Presence(presence));
                 self.send(log, Some(account), &frame);
             }
+            Delivery::Hint(Topic::Log(log), Hint::Coming(coming)) => {
+                // Whoever sends it knows.
+                let frame = event(pb::event::Kind::Coming((*coming).clone().into()));
+                self.send(log, Some(coming.uploader), &frame);
+            }
             Delivery::Hint(_, Hint::SessionsEnded { account, reason }) => {
                 self.leave_to(errands, Errand::End(account, reason));
             }
-            Delivery::Hint(Topic::Account(_), Hint::Presence { .. }) => {}
+            Delivery::Hint(Topic::Account(_), Hint::Presence { .. } | Hint::Coming(_)) => {}
             // Hints were lost: every session compares its logs with the store (invariant 4). One of
             // them may have been that a login has ended.
             Delivery::Missed => self.suspect(),

@@ -1,6 +1,7 @@
 //! Messages: writing them, and reading what was written.
 
 use skein_core::{
+    coming::Coming,
     entry::{Content, Draft, Entry},
     id::{ConversationId, EntryId, LogId, Seq},
     limit::PAGE_ENTRIES_MAX,
@@ -134,6 +135,21 @@ impl Client {
             found = self.read_before(log, seq.next(), 1).await?.pop().filter(is_it);
         }
         found.ok_or_else(|| Error::Refused(Refusal::not_found("message")))
+    }
+
+    /// Files that are being sent to a conversation, the one that got bytes last first. Its members may
+    /// fetch them before their messages come ([`download`](Self::download) and
+    /// [`queue_download`](Self::queue_download) take the attachment); nobody has checked what is said
+    /// of them until then.
+    ///
+    /// # Errors
+    /// If the server cannot be reached or refuses.
+    pub async fn coming(&self, conversation: ConversationId) -> Result<Vec<Coming>, Error> {
+        let list = pb::ListComing { conversation: conversation.0 };
+        let reply::Kind::Coming(coming) = self.ask(request::Kind::ListComing(list)).await? else {
+            return Err(bad_answer("coming files"));
+        };
+        coming.files.into_iter().map(|file| file.try_into().map_err(malformed)).collect()
     }
 
     pub(crate) async fn send(&self, draft: Draft) -> Result<Delivery, Error> {

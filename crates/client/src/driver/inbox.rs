@@ -1,6 +1,7 @@
 //! What the line brings, as inputs of the session machine.
 
 use skein_core::{
+    coming::Coming,
     contact::Conversation,
     entry::Entry,
     id::{AccountId, LogId, Seq},
@@ -104,6 +105,10 @@ impl Driver {
                 account: AccountId(presence.account),
                 online: presence.online,
             }),
+            Some(event::Kind::Coming(coming)) => match Coming::try_from(coming) {
+                Ok(coming) => self.tell(Event::Coming(coming)),
+                Err(malformed) => tracing::debug!("no file to follow: {malformed}"),
+            },
             Some(event::Kind::Moving(moving)) => match moving.try_into() {
                 Ok(node) => self.parts.session.handle_moving(node, now),
                 // The close that follows moves the session as well.

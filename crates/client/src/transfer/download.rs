@@ -86,7 +86,7 @@ impl Client {
         if !replace && tokio::fs::try_exists(to).await.map_err(Error::file(to))? {
             return Err(Error::FileExists(to.to_owned()));
         }
-        let part = part_of(to);
+        let part = partial_path(to);
         let key = target_key(&part)?;
         let begun = self.home.part_at(key.clone()).await?;
         let file = if begun == Some((attachment.blob, variant)) {
@@ -214,8 +214,11 @@ impl Fetching {
     }
 }
 
-/// Where the bytes are collected that are going to be the file `to`.
-pub(super) fn part_of(to: &Path) -> PathBuf {
+/// Where the bytes are collected that are going to be the file `to`: what is there is the beginning of
+/// the file. Of one that is still coming, a player may read it while it grows; nobody has checked its
+/// hash then.
+#[must_use]
+pub fn partial_path(to: &Path) -> PathBuf {
     let mut path = to.as_os_str().to_owned();
     path.push(".part");
     PathBuf::from(path)

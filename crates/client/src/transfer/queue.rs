@@ -14,7 +14,7 @@ use skein_core::{
 };
 
 use super::{
-    download::{part_of, target_key},
+    download::{partial_path, target_key},
     source::Source,
     upload::blocking,
 };
@@ -194,7 +194,7 @@ impl Client {
         self.wish(id, OPEN, TransferState::Cancelled).await?;
         let row = self.home.transfer(id).await?;
         if let Some(row) = row.filter(|row| row.shown.direction == Direction::Down) {
-            let part = part_of(&row.shown.path);
+            let part = partial_path(&row.shown.path);
             let key = part.to_string_lossy().into_owned();
             if self.home.part_at(key.clone()).await?.is_some() {
                 match tokio::fs::remove_file(&part).await {

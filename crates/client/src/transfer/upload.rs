@@ -7,6 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use skein_core::{
+    coming::Destination,
     entry::{Content, Draft},
     id::{BlobId, ConversationId, EntryId, UploadId},
     port::resource::{Offsets, UploadSpec},
@@ -35,6 +36,12 @@ pub(super) struct Sending {
     reporter: Reporter,
     /// Whether the file was sent again because its message came too late.
     repeated: bool,
+}
+
+impl From<&Sending> for Destination {
+    fn from(sending: &Sending) -> Self {
+        Self { conversation: sending.conversation, name: sending.source.name.clone() }
+    }
 }
 
 /// One stream of an upload: the machine, and who waits for its window to move.
@@ -185,7 +192,9 @@ impl Client {
         let flow = Flow { upload, moved: Notify::new(), reporter, connection: &connection };
         let outcome = async {
             let (mut sender, mut receiver) = connection.open(Priority::Bulk).await?;
-            let open = pb::Open { kind: Some(pb::open::Kind::Upload(spec.into())) };
+            let mut open = pb::UploadOpen::from(spec);
+            open.destination = Some(Destination::from(sending).into());
+            let open = pb::Open { kind: Some(pb::open::Kind::Upload(open)) };
             sender.frame(&open).await?;
             match flow.listen(&mut receiver, true).await? {
                 Said::Ready => {}

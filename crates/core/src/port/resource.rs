@@ -107,6 +107,31 @@ pub trait Resource: Send + Sync {
         offset: u64,
         length: Option<u64>,
     ) -> Result<OpenDownload, Refusal>;
+
+    /// Opens the original of a blob that may not be complete yet, for reading from `offset` on: what
+    /// is not there is given as it is received. The source ends after its last byte once the blob is
+    /// complete, and not before; one that will never be ends with an error.
+    ///
+    /// # Errors
+    /// As [`open_download`](Self::open_download); `unavailable` if the bytes that are here cannot be
+    /// given before the blob is complete.
+    async fn follow_upload(
+        &self,
+        upload: UploadOf,
+        offset: u64,
+        length: Option<u64>,
+    ) -> Result<OpenDownload, Refusal>;
+}
+
+/// Names an upload and what it makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UploadOf {
+    /// Whose.
+    pub account: AccountId,
+    /// What its account calls it.
+    pub id: UploadId,
+    /// The blob that it is going to be. Its account may use the id again once it is thrown away.
+    pub blob: BlobId,
 }
 
 /// What opening an upload answers.
@@ -162,6 +187,9 @@ pub trait DownloadSource: Send {
     /// The next bytes, or `None` after the last. A piece has at most 256 KiB.
     ///
     /// # Errors
-    /// `internal` if the bytes cannot be read.
+    /// `internal` if the bytes cannot be read. Of an upload that is followed: `timed_out` if it stands
+    /// still for [`FOLLOW_IDLE_TIMEOUT`](crate::limit::FOLLOW_IDLE_TIMEOUT), `unavailable` or
+    /// `draining` if it cannot be followed here any more, `wrong_hash` or `not_found` if it will
+    /// never be a blob.
     async fn next(&mut self) -> Result<Option<Bytes>, Refusal>;
 }

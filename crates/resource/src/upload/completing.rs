@@ -14,7 +14,8 @@ use skein_core::{
 };
 use skein_store::upload::CompletingUpload;
 
-use crate::{ResourceError, metric, role::Parts, role::on_disk};
+use super::thrown_away;
+use crate::{ResourceError, metric, reach::End, role::Parts, role::on_disk};
 use metrics::counter;
 use skein_blob::depot::DepotError;
 
@@ -85,6 +86,7 @@ pub(crate) async fn record(
 ) -> Result<BlobInfo, ResourceError> {
     let now = parts.clock.now();
     let info = parts.records.complete_upload(account, id, blob, dimensions, now).await?;
+    parts.reaches.ended(blob, End::Complete);
     counter!(metric::BLOBS).increment(1);
     if info.thumbnail == Thumbnail::Pending {
         parts.pictures.notify_one();
@@ -129,6 +131,7 @@ async fn give_up(
         multipart.abort(job.blob, &held).await?;
     }
     parts.records.discard_upload(job.account, job.id, job.blob, None).await?;
+    parts.reaches.ended(job.blob, thrown_away());
     parts.depot.delete(job.blob, Variant::Original).await?;
     parts.incoming.remove(job.blob).await
 }

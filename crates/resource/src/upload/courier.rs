@@ -180,8 +180,18 @@ impl Work {
             state.recorded = recorded;
             state.held = Some(held);
         });
+        if self.is_for_somebody().await && self.lane.kept.keep(blob, part) {
+            return Ok(());
+        }
         let spool = self.lane.spool.clone();
         on_disk("release a part", move || spool.release(blob, part)).await
+    }
+
+    /// Whether somebody may want to read the upload before it is complete.
+    async fn is_for_somebody(&self) -> bool {
+        let found = self.opening.parts.records.upload_of(self.opening.blob).await;
+        // Where the store cannot say it, nothing is kept: whoever follows asks again later.
+        found.is_ok_and(|found| found.is_some_and(|upload| upload.conversation.is_some()))
     }
 
     /// Begins the object, and records its name.

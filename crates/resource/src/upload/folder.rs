@@ -36,7 +36,7 @@ use skein_core::{
 use skein_store::upload::Checkpoint;
 
 use super::{Opening, beyond, completing, incomplete, unknown_end, wrong_hash};
-use crate::{ResourceError, metric, role::on_disk, table::Slot};
+use crate::{ResourceError, metric, reach::End, role::on_disk, table::Slot};
 
 /// An upload that can take the next byte.
 #[derive(Debug)]
@@ -72,6 +72,7 @@ pub(super) async fn open(
     };
     let received = staged.file.length();
     slot.staged = Some(staged);
+    sink.opening.reach.begin(received);
     let offsets = Offsets { received, durable: received };
     Ok(OpenUpload::Partial { blob, offsets, sink: Box::new(sink) })
 }
@@ -118,6 +119,7 @@ impl Sink {
         let checkpoint = Checkpoint { durable, hash_state, ..Checkpoint::default() };
         opening.checkpoint(checkpoint, false).await?;
         slot.staged = Some(staged);
+        opening.parts.reaches.received(opening.blob, durable);
         counter!(metric::RECEIVED_BYTES).increment(adding);
         Ok(Offsets { received: durable, durable })
     }
@@ -135,8 +137,10 @@ impl Sink {
         }
         let Staged { blob, file, hasher } = staged;
         if hasher.finalize() != opening.spec.hash {
+            let wrong = wrong_hash();
+            opening.parts.reaches.ended(blob, End::Broken(wrong.clone()));
             opening.discard().await?;
-            return Err(wrong_hash().into());
+            return Err(wrong.into());
         }
         let dimensions = self.probe_staged(file).await?;
         opening.parts.depot.publish(blob).await?;

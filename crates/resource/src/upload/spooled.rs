@@ -45,7 +45,9 @@ use super::{
     courier::{AHEAD_BYTES_MAX, Courier, Note},
     incomplete, unknown_end, wrong_hash,
 };
-use crate::{ResourceError, incoming::Lane, metric, role::on_disk, table::Slot};
+use crate::{
+    ResourceError, follow, incoming::Lane, metric, reach::End, role::on_disk, table::Slot,
+};
 
 /// An upload whose bytes arrive is recorded so many times in the time after which it would expire.
 const TOUCHES_BEFORE_EXPIRY: u32 = 4;
@@ -100,14 +102,16 @@ pub(super) async fn open(
     };
     let Stand { first, hasher, held } = stand;
     let (spool, size, touched) = (lane.spool.clone(), opening.spec.size, opening.parts.clock.now());
+    let kept = lane.kept.from(blob, first);
     let (arriving, backlog) = on_disk("open an upload again", move || {
-        let spooled = spool.resume(blob, first, size)?;
+        let spooled = spool.resume(blob, first, kept, size)?;
         let found = spooled.length() > 0;
         Arriving { spooled, hasher, found, touched }.catch_up(first)
     })
     .await?;
     let offsets = Offsets { received: arriving.spooled.length(), durable: checkpoint.durable };
     slot.arriving = Some(arriving);
+    opening.reach.begin(offsets.received);
     let courier = Courier::send(opening.clone(), Arc::clone(&lane), checkpoint, held, backlog);
     let sink = Box::new(Sink { opening, lane, courier });
     Ok(OpenUpload::Partial { blob, offsets, sink })
@@ -164,6 +168,7 @@ impl Sink {
             if let Some(note) = note {
                 place.send(note);
             }
+            opening.parts.reaches.received(opening.blob, now_received);
             counter!(metric::RECEIVED_BYTES).increment(now_received - received);
             if chunks.is_empty() {
                 return Ok(Offsets { received: now_received, durable: self.courier.durable() });
@@ -247,12 +252,16 @@ impl Sink {
         if let Err(refusal) = self.courier.delivered(last * PART_BYTES).await {
             tracing::debug!(code = %refusal.code, "an upload of wrong bytes was not all delivered");
         }
+        let wrong = wrong_hash();
+        if !found {
+            self.opening.parts.reaches.ended(self.opening.blob, End::Broken(wrong.clone()));
+        }
         let anew = self.opening.begin_anew(self.courier.held()).await?;
         if found {
             return Ok(anew);
         }
         self.opening.discard().await?;
-        Ok(wrong_hash())
+        Ok(wrong)
     }
 }
 
@@ -322,6 +331,7 @@ impl Opening {
         held: Option<multipart::Parts>,
     ) -> Result<Refusal, ResourceError> {
         self.checkpoint(Checkpoint::default(), false).await?;
+        self.parts.reaches.ended(self.blob, End::Broken(follow::not_now()));
         if let (Some(multipart), Some(held)) = (self.parts.depot.multipart(), held) {
             multipart.abort(self.blob, &held).await?;
         }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use skein_core::{
     id::{AccountId, BlobId, UploadId},
     name::MediaType,
-    port::resource::{BlobInfo, Offsets, Thumbnail, UploadSpec},
+    port::resource::{BlobInfo, Offsets, Thumbnail, UploadOf, UploadSpec},
     refusal::Refusal,
 };
 
@@ -29,6 +29,19 @@ pub(super) fn open_of(open: pb::UploadOpen) -> Result<(AccountId, UploadSpec), R
         hash: hash(&open.hash)?,
     };
     Ok((AccountId(open.account), spec))
+}
+
+pub(super) fn follow_to(upload: UploadOf, offset: u64, length: Option<u64>) -> pb::FollowRequest {
+    let (account, id, blob) = (upload.account.0, bytes(&upload.id.0), bytes(&upload.blob.0));
+    pb::FollowRequest { account, id, blob, offset, length }
+}
+
+pub(super) fn followed_of(asked: &pb::FollowRequest) -> Result<UploadOf, Malformed> {
+    Ok(UploadOf {
+        account: AccountId(asked.account),
+        id: UploadId::try_from(&asked.id[..]).map_err(|_| Malformed("id"))?,
+        blob: blob(&asked.blob)?,
+    })
 }
 
 pub(super) fn offsets_to(offsets: Offsets) -> pb::Offsets {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use skein_core::{
     id::{AccountId, UploadId},
-    port::resource::{DownloadSource, OpenUpload, Resource, UploadSink, Variant},
+    port::resource::{DownloadSource, OpenDownload, OpenUpload, Resource, UploadSink, Variant},
     refusal::{Code, Refusal},
 };
 use skein_ops::lifecycle::Shutdown;
@@ -37,6 +37,7 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl resource_server::Resource for Served {
     type UploadStream = Answers<pb::UploadAnswer>;
     type DownloadStream = Answers<pb::DownloadAnswer>;
+    type FollowStream = Answers<pb::DownloadAnswer>;
 
     async fn upload(
         &self,
@@ -84,19 +85,33 @@ impl resource_server::Resource for Served {
         let blob = convert::blob(&asked.blob).map_err(|error| to_status(error.into()))?;
         let variant = if asked.thumbnail { Variant::Thumbnail } else { Variant::Original };
         let opened = self.resource.open_download(blob, variant, asked.offset, asked.length).await;
-        let opened = opened.map_err(to_status)?;
-        let first = download_answer::Kind::Opened(pb::DownloadOpened {
-            size: opened.size,
-            media_type: opened.media_type.as_str().to_owned(),
-            hash: opened.hash.map(|hash| convert::bytes(&hash)).unwrap_or_default(),
-            length: opened.length,
-        });
-        let pieces = in_steps(Some(opened.source), next_piece);
-        let answers = stream::once(async { Ok(first) }).chain(pieces);
-        Ok(Response::new(Box::pin(answers.map(|answer: Result<_, Status>| {
-            answer.map(|kind| pb::DownloadAnswer { kind: Some(kind) })
-        }))))
+        Ok(Response::new(answers(opened.map_err(to_status)?)))
     }
+
+    async fn follow(
+        &self,
+        request: Request<pb::FollowRequest>,
+    ) -> Result<Response<Self::FollowStream>, Status> {
+        let asked = request.into_inner();
+        let upload = convert::followed_of(&asked).map_err(|error| to_status(error.into()))?;
+        let opened = self.resource.follow_upload(upload, asked.offset, asked.length).await;
+        Ok(Response::new(answers(opened.map_err(to_status)?)))
+    }
+}
+
+/// What a download is, and then its pieces.
+fn answers(opened: OpenDownload) -> Answers<pb::DownloadAnswer> {
+    let first = download_answer::Kind::Opened(pb::DownloadOpened {
+        size: opened.size,
+        media_type: opened.media_type.as_str().to_owned(),
+        hash: opened.hash.map(|hash| convert::bytes(&hash)).unwrap_or_default(),
+        length: opened.length,
+    });
+    let pieces = in_steps(Some(opened.source), next_piece);
+    let answers = stream::once(async { Ok(first) }).chain(pieces);
+    Box::pin(answers.map(|answer: Result<_, Status>| {
+        answer.map(|kind| pb::DownloadAnswer { kind: Some(kind) })
+    }))
 }
 
 /// An upload that takes bytes.

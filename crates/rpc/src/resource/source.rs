@@ -18,16 +18,19 @@ pub(super) struct Source {
     pub(super) answers: Streaming<DownloadAnswer>,
     /// Bytes that are still due.
     pub(super) left: u64,
+    /// Whether the end of the stream says something that the last byte does not.
+    pub(super) to_end: bool,
 }
 
 #[async_trait]
 impl DownloadSource for Source {
     async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
-        if self.left == 0 {
+        if self.left == 0 && !self.to_end {
             return Ok(None);
         }
         let answer = match timeout(PIECE_DEADLINE, self.answers.message()).await {
             Ok(Ok(Some(answer))) => answer,
+            Ok(Ok(None)) if self.left == 0 => return Ok(None),
             Ok(Ok(None)) => {
                 let cause = "the stream has ended before its last byte".to_owned();
                 return Err(ended(&Failure::Lost(cause)));

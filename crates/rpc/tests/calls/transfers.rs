@@ -7,7 +7,8 @@ use skein_core::{
     id::{AccountId, BlobId, UploadId},
     name::MediaType,
     port::resource::{
-        BlobInfo, DownloadSource, Offsets, OpenUpload, Resource, UploadSink, UploadSpec, Variant,
+        BlobInfo, DownloadSource, Offsets, OpenUpload, Resource, UploadOf, UploadSink, UploadSpec,
+        Variant,
     },
     refusal::Code,
 };
@@ -234,6 +235,40 @@ async fn downloads_come_from_whoever_lives_and_end_when_they_die() {
     };
     assert_eq!(timeout(PATIENCE, gone).await.expect("it is noticed"), Code::Unavailable);
     assert!(blobs.file(spec.id).is_some());
+}
+
+#[tokio::test]
+async fn the_end_of_what_is_followed_is_told_after_its_last_byte() {
+    let (authority, blobs, process, _client) = one().await;
+    let bytes = Bytes::from(noise(700_000));
+    let chat = authority.credentials(Role::Chat);
+    // The process that the upload went to, and whoever is there if it is away.
+    let client = resource::Client::new(&[nobody().await, process.address()], &chat).unwrap();
+    let (blob, _, mut sink) = partial(&client, spec(1, 10 * bytes.len())).await;
+    sink.write(vec![bytes.clone()]).await.unwrap();
+    assert!(blobs.file(UploadId([1; 16])).is_some());
+    let upload = UploadOf { account: ACCOUNT, id: UploadId([1; 16]), blob };
+    for (offset, length) in [(0, None), (5, Some(300_000)), (700_000, None)] {
+        let opened = client.follow_upload(upload, offset, length).await;
+        let mut opened = opened.map_err(|refusal| refusal.code).unwrap();
+        assert_eq!((opened.size, opened.hash), (1 << 40, Some([8; 32])));
+        let from = usize::try_from(offset).unwrap();
+        let end = length.map_or(bytes.len(), |length| from + usize::try_from(length).unwrap());
+        assert!(all(&mut opened.source).await == bytes[from..end]);
+
+        // All bytes come, and only then it shows that they are worth nothing.
+        let bad = UploadOf { account: AccountId(1), ..upload };
+        let opened = client.follow_upload(bad, offset, length).await;
+        let mut opened = opened.map_err(|refusal| refusal.code).unwrap();
+        let mut left = end - from;
+        while left > 0 {
+            left -= opened.source.next().await.unwrap().unwrap().len();
+        }
+        assert_eq!(opened.source.next().await.unwrap_err().code, Code::WrongHash);
+    }
+    let unknown = UploadOf { id: UploadId([9; 16]), ..upload };
+    let refused = client.follow_upload(unknown, 0, None).await;
+    assert_eq!(refused.err().map(|refusal| refusal.code), Some(Code::NotFound));
 }
 
 #[tokio::test]

@@ -4,7 +4,12 @@ use clap::Args;
 use serde_json::json;
 use skein_client::{Error, Event, LogId, Status};
 
-use crate::{context::Context, entry::Names, failure::Failure, rejected, transfer};
+use crate::{
+    context::Context,
+    entry::{Names, file_object, file_sentence},
+    failure::Failure,
+    rejected, transfer,
+};
 
 /// Show what happens, as it happens, until Ctrl-C.
 ///
@@ -70,6 +75,18 @@ async fn show(context: &Context, names: &Names<'_>, event: Event) -> Result<(), 
                     "online": online,
                 }),
             )
+        }
+        Event::Coming(coming) => {
+            let name = names.of(coming.uploader).await?;
+            let object = json!({
+                "event": "coming",
+                "conversation": coming.conversation.0,
+                "account": coming.uploader.0,
+                "name": name,
+                "file": file_object(&coming.attachment),
+            });
+            let file = file_sentence(&coming.attachment);
+            output.line(&format!("{name} is sending {file}"), &object)
         }
         Event::Sent { id, conversation, seq } => output.line(
             &format!("sent #{seq}"),

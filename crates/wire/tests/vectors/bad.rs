@@ -52,6 +52,7 @@ fn opens() -> Vec<Bad> {
             size: 1,
             media_type: "image/png".into(),
             blake3: vec![2; 32].into(),
+            destination: None,
         };
         change(&mut upload);
         bad(name, &pb::Open { kind: Some(open::Kind::Upload(upload)) }, error)
@@ -62,12 +63,22 @@ fn opens() -> Vec<Bad> {
         upload("a BLAKE3 of 31 bytes", |open| open.blake3.truncate(31), Code::Malformed),
         upload("no media type", |open| open.media_type.clear(), Code::Invalid),
         upload("a media type that is none", |open| open.media_type.push('\n'), Code::Invalid),
+        upload("a path for a coming file's name", |open| open.destination = path(), Code::Invalid),
+        upload("no name for a coming file", |open| open.destination = nameless(), Code::Invalid),
         bad(
             "a blob id of 17 bytes",
             &pb::Open { kind: Some(open::Kind::Download(download)) },
             Code::Malformed,
         ),
     ]
+}
+
+fn path() -> Option<pb::Destination> {
+    Some(pb::Destination { conversation: 7, name: "../film.mp4".into() })
+}
+
+fn nameless() -> Option<pb::Destination> {
+    Some(pb::Destination { conversation: 7, name: String::new() })
 }
 
 fn requests() -> Vec<Bad> {

@@ -56,6 +56,17 @@ fn opens() -> Vec<Good> {
                 size: LARGE,
                 media_type: "image/jpeg".into(),
                 blake3: Bytes::from_static(HASH),
+                destination: None,
+            }),
+        ),
+        open(
+            "open upload, to a conversation",
+            open::Kind::Upload(pb::UploadOpen {
+                id: Bytes::from_static(ID),
+                size: LARGE,
+                media_type: "video/mp4".into(),
+                blake3: Bytes::from_static(HASH),
+                destination: Some(pb::Destination { conversation: 7, name: "鸿雁.mp4".into() }),
             }),
         ),
         open("open download", download(0, 0, false)),
@@ -128,6 +139,7 @@ fn requests() -> Vec<Good> {
         request("list requests", request::Kind::ListRequests(pb::ListRequests {})),
         request("list conversations", request::Kind::ListConversations(pb::ListConversations {})),
         request("discard upload", request::Kind::DiscardUpload(pb::DiscardUpload { id: id() })),
+        request("list coming", request::Kind::ListComing(pb::ListComing { conversation: 7 })),
     ]
 }
 
@@ -174,6 +186,7 @@ fn replies() -> Vec<Good> {
             reply::Kind::Conversations(pb::Conversations { conversations: vec![conversation()] }),
         ),
         reply("reply discarded", reply::Kind::Discarded(pb::UploadDiscarded {})),
+        reply("reply coming", reply::Kind::Coming(pb::ComingFiles { files: vec![coming()] })),
     ]
 }
 
@@ -194,7 +207,12 @@ fn events() -> Vec<Good> {
         event("event behind", event::Kind::Behind(pb::Heads { heads })),
         event("event moving, by name", event::Kind::Moving(moving("chat.example.org", 0))),
         event("event moving, by fingerprints", event::Kind::Moving(moving("", 2))),
+        event("event coming", event::Kind::Coming(coming())),
     ]
+}
+
+fn coming() -> pb::Coming {
+    pb::Coming { conversation: 7, uploader: 2, file: Some(attachment()) }
 }
 
 fn moving(server_name: &str, fingerprints: usize) -> pb::Moving {
@@ -243,13 +261,6 @@ fn transfers() -> Vec<Good> {
 
 /// One body of each kind.
 fn bodies() -> Vec<body::Kind> {
-    let attachment = || pb::Attachment {
-        blob: Bytes::from_static(BLOB),
-        name: "photo.jpg".into(),
-        size: LARGE,
-        media_type: "image/jpeg".into(),
-        blake3: Bytes::from_static(HASH),
-    };
     let picture = pb::Picture { attachment: Some(attachment()), width: 4032, height: 3024 };
     let ended = pb::SessionEnded { device: "phone".into(), by: "laptop".into() };
     vec![
@@ -262,6 +273,16 @@ fn bodies() -> Vec<body::Kind> {
         step(4, true, 7),
         body::Kind::SessionEnded(ended),
     ]
+}
+
+fn attachment() -> pb::Attachment {
+    pb::Attachment {
+        blob: Bytes::from_static(BLOB),
+        name: "photo.jpg".into(),
+        size: LARGE,
+        media_type: "image/jpeg".into(),
+        blake3: Bytes::from_static(HASH),
+    }
 }
 
 fn step(kind: u32, by_me: bool, conversation: u64) -> body::Kind {

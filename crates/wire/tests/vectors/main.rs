@@ -15,6 +15,7 @@ use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage};
 use serde_json::{Value, json};
 use skein_core::{
     account::Profile,
+    coming::{Coming, Destination},
     contact::{Contact, ContactRequest, Conversation},
     entry::Entry,
     id::AccountId,
@@ -133,6 +134,7 @@ fn read(message: &str, bytes: &[u8]) -> Result<(), Refusal> {
                     Ok(())
                 }
                 event::Kind::Moving(moving) => Ok(ChatNode::try_from(moving).map(drop)?),
+                event::Kind::Coming(coming) => Ok(Coming::try_from(coming).map(drop)?),
                 event::Kind::Presence(_) | event::Kind::Behind(_) => Ok(()),
             },
         },
@@ -150,7 +152,10 @@ fn read(message: &str, bytes: &[u8]) -> Result<(), Refusal> {
 fn open(open: pb::Open) -> Result<(), Refusal> {
     match open.kind.ok_or_else(nothing)? {
         open::Kind::Session(_) => {}
-        open::Kind::Upload(upload) => drop(UploadSpec::try_from(upload)?),
+        open::Kind::Upload(mut upload) => {
+            upload.destination.take().map(Destination::try_from).transpose()?;
+            UploadSpec::try_from(upload)?;
+        }
         open::Kind::Download(download) => {
             DownloadRequest::try_from(download)?;
         }
@@ -175,6 +180,9 @@ fn answer(kind: reply::Kind) -> Result<(), Malformed> {
         }
         reply::Kind::Accounts(found) => {
             found.accounts.into_iter().try_for_each(|one| Profile::try_from(one).map(drop))
+        }
+        reply::Kind::Coming(list) => {
+            list.files.into_iter().try_for_each(|one| Coming::try_from(one).map(drop))
         }
         reply::Kind::Step(_) | reply::Kind::Discarded(_) => Ok(()),
         reply::Kind::Contacts(list) => {
