@@ -18,6 +18,7 @@ mod least;
 mod loss;
 mod noise;
 mod pilot;
+mod ramp;
 mod round;
 
 use std::{any::Any, sync::Arc, time::Instant};
