@@ -18,6 +18,7 @@ mod least;
 mod loss;
 mod noise;
 mod pilot;
+mod ramp;
 mod round;
 mod wish;
 

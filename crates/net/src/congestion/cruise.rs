@@ -13,6 +13,10 @@ const STEP_SHARE_MAX: f64 = 0.25;
 const EMPTY: f64 = 0.25;
 /// Of the tolerated wait, what a reduction must have led to, if the queue was ours.
 const EMPTIED: f64 = 0.5;
+/// What part of what a reduction gave back must be gone, to say that the queue answers at all.
+const ANSWER: f64 = 0.3;
+/// Times the tolerated wait, what is so long that it is not ours by chance.
+const LONG: f64 = 3.0;
 /// To what part of the path's content a reduction goes, so that the queue empties.
 const EMPTYING: f64 = 0.97;
 /// To what part one reduction goes at least.
@@ -20,7 +24,7 @@ const CUT_MAX: f64 = 0.5;
 /// Round trips shorter than this, in seconds, are counted as this: the wait is that of processors.
 const RTT_MIN: f64 = 0.002;
 /// Reductions after which the queue has not been empty, and then somebody else must be filling it.
-/// One after which packets wait longer than tolerated counts double.
+/// One that was not answered counts double, or triple if packets wait for long.
 const CUTS_IN_VAIN: u32 = 6;
 /// The same where somebody did a moment ago.
 const CUTS_IN_VAIN_WARY: u32 = 4;
@@ -34,8 +38,13 @@ const UNMOVED_WINDOW: f64 = 0.34;
 pub(super) enum Step {
     /// Go on with this window, in packets.
     Go(f64),
-    /// Somebody keeps the queue full. The window was this before the first reduction.
-    Contended(f64),
+    /// Somebody keeps the queue full.
+    Contended {
+        /// The window before the first reduction.
+        before: f64,
+        /// Whether the queue answered to any of the reductions.
+        is_answered: bool,
+    },
     /// The path itself has become longer. The window was this before the first reduction.
     Longer(f64),
 }
@@ -47,9 +56,14 @@ pub(super) struct Cruise {
     calm: u32,
     cuts: u32,
     is_wary: bool,
-    /// Whether the last reduction had an effect.
+    /// Whether the queue answered to the last reduction, and to any of those that count.
     is_better: bool,
+    is_answered: bool,
     window_before: f64,
+    /// The round trip before the last reduction, and by how much it would get shorter if the queue
+    /// was ours alone.
+    rtt_cut: f64,
+    rtt_given: f64,
     rtt_least: f64,
     rtt_most: f64,
 }
@@ -72,12 +86,16 @@ impl Cruise {
         if wait <= EMPTIED * tolerated {
             self.cuts = 0;
         }
-        if wait <= tolerated {
+        if self.rtt_cut - rtt >= ANSWER * self.rtt_given {
             self.is_better = true;
+            self.is_answered = true;
+        }
+        if wait <= tolerated {
             return Step::Go(self.grow(window, wait <= EMPTY * tolerated));
         }
         if self.cuts == 0 {
             self.window_before = window;
+            self.is_answered = false;
             (self.rtt_least, self.rtt_most) = (rtt, rtt);
         }
         self.rtt_least = self.rtt_least.min(rtt);
@@ -86,15 +104,29 @@ impl Cruise {
         if self.cuts >= in_vain {
             let is_unmoved = self.rtt_most <= (1.0 + UNMOVED) * self.rtt_least
                 && window <= UNMOVED_WINDOW * self.window_before;
-            let before = self.window_before;
-            return if is_unmoved { Step::Longer(before) } else { Step::Contended(before) };
+            let before = self.window_before.max(window);
+            return if is_unmoved {
+                Step::Longer(before)
+            } else {
+                Step::Contended { before, is_answered: self.is_answered }
+            };
         }
-        self.cuts += if self.is_better { 1 } else { 2 };
+        Step::Go(window * self.cut(rtt, base, tolerated))
+    }
+
+    /// To what part of itself the window goes.
+    fn cut(&mut self, rtt: f64, base: f64, tolerated: f64) -> f64 {
+        self.cuts += match rtt - base > LONG * tolerated {
+            _ if self.is_better => 1,
+            false => 2,
+            true => 3,
+        };
         self.is_better = false;
         self.calm = 0;
         self.settling = true;
-        let part = EMPTYING * base.max(RTT_MIN) / rtt.max(RTT_MIN);
-        Step::Go(window * part.max(CUT_MAX))
+        let part = (EMPTYING * base.max(RTT_MIN) / rtt.max(RTT_MIN)).max(CUT_MAX);
+        (self.rtt_cut, self.rtt_given) = (rtt, (1.0 - part) * rtt);
+        part
     }
 
     /// Whether a reduction is still to show: the queue gets shorter meanwhile.
@@ -157,14 +189,17 @@ mod tests {
 
     #[test]
     fn a_queue_that_does_not_empty_is_somebody_elses() {
-        // (waits in milliseconds of the rounds after the first, whether it is a contest)
-        for (waits, is_contest) in [
-            // Always too long: after three reductions.
-            (&[40.0, 50.0, 45.0, 40.0, 45.0, 40.0][..], true),
-            // Shorter, but never empty: after six.
-            (&[20.0, 8.0, 20.0, 20.0, 8.0, 20.0, 20.0, 8.0, 20.0, 20.0, 8.0, 20.0, 20.0], false),
+        // (waits in milliseconds of the rounds after the first, whether it is a contest, and one in
+        // which the queue answered)
+        for (waits, is_contest, is_answered) in [
+            // Always too long: after three.
+            (&[40.0, 50.0, 45.0, 50.0, 45.0, 50.0][..], true, false),
+            (&[20.0, 22.0, 21.0, 22.0, 21.0, 22.0], true, false),
+            // Shorter each time, but never empty: after five, of which the first counts double.
+            (&[20.0, 8.0, 20.0].repeat(4), false, true),
+            (&[20.0, 8.0, 20.0].repeat(5), true, true),
             // Empty in between: ours.
-            (&[20.0, 20.0, 0.0, 20.0, 20.0, 0.0, 20.0, 20.0, 0.0, 20.0, 20.0, 0.0, 20.0], false),
+            (&[20.0, 0.0, 20.0].repeat(5), false, true),
         ] {
             let mut cruise = Cruise::default();
             let mut window = 100.0;
@@ -175,7 +210,7 @@ mod tests {
                     end => ended = Some(end),
                 }
             }
-            let expected = is_contest.then_some(Step::Contended(100.0));
+            let expected = is_contest.then_some(Step::Contended { before: 100.0, is_answered });
             assert_eq!(ended, expected, "{waits:?}");
         }
     }
@@ -184,7 +219,7 @@ mod tests {
     fn a_round_trip_that_does_not_answer_at_all_is_a_longer_path() {
         let mut cruise = Cruise::default();
         let mut window = 100.0;
-        for _ in 0..6 {
+        for _ in 0..4 {
             let Step::Go(next) = cruise.step(window, 0.2, BASE, TOLERATED) else { panic!("early") };
             window = next;
         }

@@ -8,8 +8,8 @@ const BETA: f64 = 0.8;
 const STEEPNESS: f64 = 0.4;
 /// Packets a round trip where the curve is slower than Reno (RFC 9438, section 4.3).
 const RENO_SLOPE: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
-/// How full the queue is, of the fullest it has been lately, when a loss is taken for an overflow.
-const FULL: f64 = 0.7;
+/// A wait that is none, in seconds.
+const SECONDS_MIN: f64 = 1e-6;
 
 /// The curve that the window follows. Windows are in packets, times in seconds.
 #[derive(Debug, Clone)]
@@ -22,9 +22,10 @@ pub(super) struct Curve {
     climb: f64,
     /// The window that Reno would have.
     reno: f64,
-    /// The longest wait since the last overflow, and between that and the one before.
-    wait_max: f64,
-    wait_max_before: f64,
+    /// The longest round trip since the last overflow, and between that and the one before. Not the
+    /// wait: the round trip of the empty path may be forgotten meanwhile.
+    rtt_max: f64,
+    rtt_max_before: f64,
 }
 
 impl Curve {
@@ -35,9 +36,14 @@ impl Curve {
             began: now,
             climb: 0.0,
             reno: window,
-            wait_max: 0.0,
-            wait_max_before: 0.0,
+            rtt_max: 0.0,
+            rtt_max_before: 0.0,
         }
+    }
+
+    /// Begins anew at the level part, with this window.
+    pub(super) const fn begin(&mut self, now: f64, window: f64) {
+        (self.top, self.began, self.climb, self.reno) = (window, now, 0.0, window);
     }
 
     /// The curve as if so many seconds had not been.
@@ -46,9 +52,9 @@ impl Curve {
         self
     }
 
-    /// Packets wait as long as this.
-    pub(super) const fn on_wait(&mut self, seconds: f64) {
-        self.wait_max = self.wait_max.max(seconds);
+    /// Packets take as long as this.
+    pub(super) const fn on_rtt(&mut self, seconds: f64) {
+        self.rtt_max = self.rtt_max.max(seconds);
     }
 
     /// The window after another round trip.
@@ -59,9 +65,10 @@ impl Curve {
         curve.max(self.reno).clamp(window, 1.5 * window)
     }
 
-    /// Whether a loss is an overflow, when packets wait as long as this.
-    pub(super) fn is_overflow(&self, wait: f64) -> bool {
-        wait >= FULL * self.wait_max.max(self.wait_max_before)
+    /// How full the queue is, of the fullest it has been lately, when packets take as long as this
+    /// and would take `base` without a queue.
+    pub(super) fn fullness(&self, rtt: f64, base: f64) -> f64 {
+        (rtt - base) / (self.rtt_max.max(self.rtt_max_before) - base).max(SECONDS_MIN)
     }
 
     /// The window after an overflow.
@@ -71,8 +78,8 @@ impl Curve {
         self.began = now;
         self.climb = ((self.top - window * BETA).max(0.0) / STEEPNESS).cbrt();
         self.reno = window * BETA;
-        self.wait_max_before = self.wait_max;
-        self.wait_max = 0.0;
+        self.rtt_max_before = self.rtt_max;
+        self.rtt_max = 0.0;
         window * BETA
     }
 }
@@ -112,16 +119,17 @@ mod tests {
     }
 
     #[test]
-    fn only_a_loss_at_a_full_queue_is_an_overflow() {
+    fn the_queue_is_as_full_as_it_is_of_its_fullest() {
         let mut curve = Curve::new(0.0, 100.0);
-        for (wait, seen, is_overflow) in
-            [(0.010, 0.040, false), (0.030, 0.040, true), (0.030, 0.080, false)]
-        {
-            curve.on_wait(seen);
-            assert_eq!(curve.is_overflow(wait), is_overflow, "{wait} of {seen}");
+        for (rtt, longest, fullness) in [(0.11, 0.14, 0.25), (0.13, 0.14, 0.75), (0.14, 0.2, 0.4)] {
+            curve.on_rtt(longest);
+            assert!((curve.fullness(rtt, 0.1) - fullness).abs() < 1e-9, "{rtt} of {longest}");
         }
-        // What the queue was is remembered over one overflow.
+        // What the queue was is remembered over one overflow, and not over two.
         curve.back_off(1.0, 100.0);
-        assert!(!curve.is_overflow(0.030));
+        assert!((curve.fullness(0.14, 0.1) - 0.4).abs() < 1e-9);
+        curve.on_rtt(0.14);
+        curve.back_off(2.0, 100.0);
+        assert!((curve.fullness(0.14, 0.1) - 1.0).abs() < 1e-9);
     }
 }

@@ -1,7 +1,7 @@
 //! The window: how it starts, and which of the rules it follows.
 
 use super::{
-    contend::{Contest, Rivalry, Seen},
+    contend::{Contest, Move, Rivalry, Seen},
     cruise::{Cruise, Step},
     least::Least,
     loss::LossJudge,
@@ -58,8 +58,8 @@ pub(super) struct Pilot {
     noise: Noise,
     judge: LossJudge,
     mode: Mode,
-    /// How long the last packet waited, in seconds.
-    wait: f64,
+    /// How long the last packet took, in seconds.
+    rtt_last: f64,
     /// Bytes a second of the last round.
     rate: f64,
     /// Seconds that a byte takes, at the highest rate of late.
@@ -97,7 +97,7 @@ impl Pilot {
             noise: Noise::new(),
             judge: LossJudge::new(),
             mode: START,
-            wait: 0.0,
+            rtt_last: 0.0,
             rate: 0.0,
             byte_seconds: Least::new(),
             full_at: 0.0,
@@ -109,7 +109,7 @@ impl Pilot {
     /// An acknowledgement has arrived.
     pub(super) fn on_batch(&mut self, now: f64, batch: &Batch) {
         self.rtt.measure(now, batch.rtt);
-        self.wait = batch.rtt - self.base();
+        self.rtt_last = batch.rtt;
         let (base, tolerated) = (self.base(), self.tolerated());
         match &mut self.mode {
             Mode::Start { .. } => {
@@ -123,8 +123,11 @@ impl Pilot {
             }
             Mode::Contend(contest) => {
                 if let Some(rtt) = batch.rtt_of_sample {
-                    contest.on_wait(rtt - base);
+                    contest.on_rtt(rtt);
                 }
+                let packets = self.window / self.packet;
+                let window = contest.on_ack(batch.bytes / self.packet, packets);
+                self.set(window * self.packet);
             }
             Mode::Measure { .. } | Mode::Cruise(_) => {}
         }
@@ -161,8 +164,10 @@ impl Pilot {
 
     /// A packet that was sent at a time was found lost.
     pub(super) fn on_loss(&mut self, now: f64, sent: f64) {
+        let (rtt, base) = (self.rtt_last, self.base());
         let Mode::Contend(contest) = &mut self.mode else { return };
-        if let Some(packets) = contest.on_loss(now, sent, self.wait, self.window / self.packet) {
+        let packets = self.window / self.packet;
+        if let Some(packets) = contest.on_loss((now, sent), rtt, base, packets) {
             self.set(packets * self.packet);
         }
     }
@@ -268,8 +273,9 @@ impl Pilot {
                 self.set(packets * self.packet);
                 self.mode = START;
             }
-            Step::Contended(packets) => {
-                let (contest, packets) = self.rivalry.enter(round.now, packets);
+            Step::Contended { before, is_answered } => {
+                let reduced = (!is_answered).then_some(packets);
+                let (contest, packets) = self.rivalry.enter(round.now, before, reduced);
                 self.set(packets * self.packet);
                 self.mode = Mode::Contend(contest);
             }
@@ -282,10 +288,9 @@ impl Pilot {
         let (now, rtt, rate) = (round.now, round.rtt, self.rate / self.packet);
         let seen = Seen { now, rtt, wait, tolerated, rate, is_loss_a_sign };
         match contest.step(&mut self.rivalry, &seen, self.window / self.packet) {
-            Some(packets) => self.set(packets * self.packet),
-            None => {
-                // During a look the window is smaller than what the path holds.
-                self.set(self.window.max(self.rate * self.base()));
+            Move::Go(packets) => self.set(packets * self.packet),
+            Move::Over(packets) => {
+                self.set(packets * self.packet);
                 // A queue of few packets is as often full by chance.
                 let tolerated_packets = tolerated / (self.packet * self.byte_seconds.get());
                 let is_wary = tolerated_packets > WARY_PACKETS;
