@@ -34,7 +34,8 @@
 //! `examples/echo_bot.rs` is a whole program. Transfers ([`Client::send_file`],
 //! [`Client::download`]) continue where they stopped, also in another process; those that are queued
 //! ([`Client::queue_file`], [`Client::queue_download`]) do so by themselves, in whatever process
-//! [carries the queue out](Client::run_transfers).
+//! [carries the queue out](Client::run_transfers). A file that somebody is still sending
+//! ([`Event::Coming`], [`Client::coming`]) can be had as it comes, by the same calls.
 //!
 //! What this crate refuses: to show its transport or its wire format. What it offers in its own
 //! face are the words of the domain, which it re-exports.

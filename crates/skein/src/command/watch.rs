@@ -86,7 +86,8 @@ async fn show(context: &Context, names: &Names<'_>, event: Event) -> Result<(), 
                 "file": file_object(&coming.attachment),
             });
             let file = file_sentence(&coming.attachment);
-            output.line(&format!("{name} is sending {file}"), &object)
+            let advice = format!("get it as it comes with: skein get {name} coming");
+            output.line(&format!("{name} is sending {file}; {advice}"), &object)
         }
         Event::Sent { id, conversation, seq } => output.line(
             &format!("sent #{seq}"),
