@@ -7,7 +7,9 @@ mod clocks;
 mod drain;
 mod exclusive;
 mod meeting;
+mod observed;
 mod operators;
+mod readiness;
 mod scene;
 
 use skein_testkit::cluster::{Cluster, Options};
@@ -48,6 +50,7 @@ async fn many_processes_are_one_service() {
     exclusive::a_login_ends_the_one_at_another_node(&scene).await;
     operators::operators_see_and_change_the_cluster(&scene).await;
     drain::a_node_is_drained_without_a_gap(&mut scene).await;
+    readiness::each_process_says_whether_it_can_work(&mut scene).await;
     away::who_is_away_makes_the_gate_say_when_to_come_back(&mut scene).await;
     certificate::an_expired_certificate_is_named_and_the_rest_goes_on(&mut scene).await;
 }

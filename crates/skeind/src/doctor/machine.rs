@@ -3,7 +3,7 @@
 use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
 
 use super::Finding;
-use crate::Config;
+use crate::{Config, disk};
 
 /// Bytes of socket buffers that the chat role asks for.
 const UDP_BUFFER_BYTES: u64 = skein_net::listen::SOCKET_BUFFER_BYTES as u64;
@@ -12,8 +12,6 @@ const UDP_BUFFER_BYTES: u64 = skein_net::listen::SOCKET_BUFFER_BYTES as u64;
 const OPEN_FILES_MIN: u64 = 4096;
 /// Free bytes below which the disk will soon be full.
 const FREE_BYTES_WARN: u64 = 1024 * 1024 * 1024;
-/// Free bytes below which nothing can be stored.
-const FREE_BYTES_FAIL: u64 = 64 * 1024 * 1024;
 
 /// Looks at all of it.
 pub(super) fn examine(config: &Config) -> Vec<Finding> {
@@ -92,14 +90,13 @@ fn data(folder: &Path) -> Vec<Finding> {
 
 fn free(folder: &Path) -> Finding {
     let check = "disk";
-    let stat = match rustix::fs::statvfs(folder) {
-        Ok(stat) => stat,
+    let bytes = match disk::free_bytes(folder) {
+        Ok(bytes) => bytes,
         Err(error) => return Finding::ok(check, format!("this system does not say: {error}")),
     };
-    let bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
-    let found = format!("{} MiB are free under {}", bytes / (1024 * 1024), folder.display());
+    let found = disk::words(bytes, folder);
     let mend = "make room; what cannot be stored is refused until there is some";
-    if bytes < FREE_BYTES_FAIL {
+    if bytes < disk::FREE_BYTES_MIN {
         Finding::fail(check, found, mend)
     } else if bytes < FREE_BYTES_WARN {
         Finding::warn(check, found, mend)
