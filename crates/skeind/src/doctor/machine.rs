@@ -1,9 +1,14 @@
 //! This machine: buffers of the network, open files, the data folder.
 
-use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
 
 use super::Finding;
-use crate::{Config, disk};
+use crate::{Config, disk, folder};
 
 /// Bytes of socket buffers that the chat role asks for.
 const UDP_BUFFER_BYTES: u64 = skein_net::listen::SOCKET_BUFFER_BYTES as u64;
@@ -85,7 +90,33 @@ fn data(folder: &Path) -> Vec<Finding> {
         let found = format!("{shown} is open to other users (mode {mode:o})");
         Finding::warn(check, found, format!("chmod 700 {shown}"))
     };
-    vec![access, free(folder)]
+    let mut findings = vec![access, writes(check, folder)];
+    let staging = folder::staging(folder);
+    if staging.exists() {
+        findings.push(writes("staging", &staging));
+    }
+    findings.push(free(folder));
+    findings
+}
+
+/// Makes a file and removes it: permissions, a file system that is read-only and a full disk all
+/// show by that.
+fn writes(check: &str, folder: &Path) -> Finding {
+    let probe = folder.join(format!("doctor-{:016x}", rand::random::<u64>()));
+    let made = File::create_new(&probe).and_then(|mut file| {
+        let written = file.write_all(b"probe").and_then(|()| file.sync_all());
+        drop(file);
+        written.and(fs::remove_file(&probe))
+    });
+    let shown = folder.display();
+    match made {
+        Ok(()) => Finding::ok(check, format!("{shown} takes files")),
+        Err(error) => {
+            let mend = "run this as the user that runs the server; let it own the folder (chown), on \
+                        a file system that is writable and not full";
+            Finding::fail(check, format!("{shown} takes no files: {error}"), mend)
+        }
+    }
 }
 
 fn free(folder: &Path) -> Finding {
@@ -127,6 +158,11 @@ mod tests {
         };
         assert_eq!((verdict(0o700), verdict(0o755)), (Verdict::Ok, Verdict::Warn));
         assert_eq!(data(&folder.path().join("none"))[0].verdict, Verdict::Ok);
+        assert!(fs::read_dir(folder.path()).expect("ours").next().is_none(), "no probe is left");
+        fs::create_dir(folder.path().join("staging")).expect("ours");
+        let checks: Vec<_> = data(folder.path()).into_iter().map(|found| found.check).collect();
+        assert_eq!(checks, ["data", "data", "staging", "disk"]);
+        assert_eq!(writes("data", &folder.path().join("none")).verdict, Verdict::Fail);
         let file = folder.path().join("file");
         fs::write(&file, "").expect("ours");
         assert_eq!(data(&file)[0].verdict, Verdict::Fail);
