@@ -7,6 +7,7 @@ mod clocks;
 mod drain;
 mod exclusive;
 mod meeting;
+mod metrics;
 mod observed;
 mod operators;
 mod readiness;
@@ -51,6 +52,7 @@ async fn many_processes_are_one_service() {
     operators::operators_see_and_change_the_cluster(&scene).await;
     drain::a_node_is_drained_without_a_gap(&mut scene).await;
     readiness::each_process_says_whether_it_can_work(&mut scene).await;
+    metrics::each_role_tells_what_it_counts(&scene).await;
     away::who_is_away_makes_the_gate_say_when_to_come_back(&mut scene).await;
     certificate::an_expired_certificate_is_named_and_the_rest_goes_on(&mut scene).await;
 }
