@@ -39,10 +39,15 @@ pub fn describe() {
     describe_gauge!(TOPICS, Unit::Count, "Topics that Redis sends to this process.");
     describe_histogram!(COMMAND_SECONDS, Unit::Seconds, "Time a bus command took, by command.");
     describe_counter!(COMMAND_ERRORS, Unit::Count, "Bus commands that failed, by command.");
+    // What has not happened yet is told as 0, so that its first time is seen as an increase.
+    for counter in [HINTS_PUBLISHED, HINTS_DROPPED, HINTS_RECEIVED, MISSED] {
+        counter!(counter).increment(0);
+    }
 }
 
 pub(crate) fn connected(connection: &'static str, stands: bool) {
     gauge!(CONNECTED, "connection" => connection).set(if stands { 1.0 } else { 0.0 });
+    counter!(RECONNECTS, "connection" => connection).increment(0);
 }
 
 pub(crate) fn reconnected(connection: &'static str) {

@@ -18,6 +18,7 @@ mod leases;
 mod link;
 pub mod payload;
 mod presence;
+mod probe;
 mod publisher;
 mod script;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
+pub use self::probe::Memory;
 use self::{address::Recipe, command::Commands, feed::Feed, publisher::Publisher};
 
 /// Bytes of a prefix at most: it is a part of every key and channel.

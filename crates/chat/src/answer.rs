@@ -13,7 +13,7 @@ use skein_core::{
     refusal::Refusal,
     time::Clock,
 };
-use skein_ops::observe::count_error;
+use skein_ops::{observe::count_error, trace};
 use skein_store::{
     Store, StoreError,
     contact::Step as StepTaken,
@@ -24,6 +24,7 @@ use skein_wire::{
     people,
     session::{ReadFrom, Request, Step},
 };
+use tracing::{Instrument, Span, field::Empty};
 
 use crate::{hub::Hub, metric};
 
@@ -43,13 +44,17 @@ impl Answerer {
         let account = identity.account.id;
         let (kind, began) = (name(&request), Instant::now());
         let answered = async {
-            let request = Request::parse(account, request)?;
-            self.carry_out(account, request).await.map_err(StoreError::into_refusal)
+            let answered = async {
+                let request = Request::parse(account, request)?;
+                self.carry_out(account, request).await.map_err(StoreError::into_refusal)
+            };
+            let answered: Result<Kind, Refusal> = answered.await;
+            let code = answered.as_ref().map_or_else(|refusal| refusal.code.name(), |_| "ok");
+            metric::request(kind, code, began.elapsed());
+            tracing::debug!(request.code = code, "a request is answered");
+            answered
         };
-        let answered: Result<Kind, Refusal> = answered.await;
-        let code = answered.as_ref().map_or_else(|refusal| refusal.code.name(), |_| "ok");
-        metric::request(kind, code, began.elapsed());
-        answered.unwrap_or_else(|refusal| {
+        answered.instrument(span_of(kind, account)).await.unwrap_or_else(|refusal| {
             count_error("chat", refusal.code);
             Kind::Error(refusal.into())
         })
@@ -147,6 +152,24 @@ impl Answerer {
     async fn publish(&self, log: LogId, entry: skein_core::entry::Entry) {
         self.hints.publish(Topic::Log(log), Hint::Appended(log, Arc::new(entry))).await;
     }
+}
+
+/// A trace of the request's own, linked to that of its session: by its id what one request did is
+/// found in every part, and not what the session did in a week.
+fn span_of(kind: &'static str, account: AccountId) -> Span {
+    let span = tracing::info_span!(
+        parent: None,
+        "request",
+        trace_id = Empty,
+        request.kind = kind,
+        account = account.0,
+    );
+    // Where nobody looks there is nothing to find.
+    if !span.is_disabled() {
+        trace::begin(&span, None);
+        span.follows_from(Span::current());
+    }
+    span
 }
 
 /// What a request is called where it is counted.

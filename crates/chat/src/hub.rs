@@ -217,17 +217,30 @@ impl Hub {
         }
     }
 
+    /// Whether a session of an account that has none would be let in now.
+    ///
+    /// # Errors
+    /// `draining`; `too_many` sessions in all.
+    pub fn is_open(&self) -> Result<(), Refusal> {
+        self.lets_in(&self.state())
+    }
+
     fn has_room(&self, state: &State, account: AccountId) -> Result<(), Refusal> {
+        self.lets_in(state)?;
+        let sessions = state.accounts.get(&account).map_or(0, |shared| shared.sessions.len());
+        if sessions >= self.config.account_sessions_max {
+            return Err(Refusal::new(Code::TooMany, "this account has too many sessions"));
+        }
+        Ok(())
+    }
+
+    fn lets_in(&self, state: &State) -> Result<(), Refusal> {
         if self.is_draining() {
             let message = "the server is going away; come back soon";
             return Err(Refusal::new(Code::Draining, message));
         }
         if state.sessions.len() >= self.config.sessions_max {
             return Err(Refusal::new(Code::TooMany, "this server is full; try again later"));
-        }
-        let sessions = state.accounts.get(&account).map_or(0, |shared| shared.sessions.len());
-        if sessions >= self.config.account_sessions_max {
-            return Err(Refusal::new(Code::TooMany, "this account has too many sessions"));
         }
         Ok(())
     }

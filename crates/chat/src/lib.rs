@@ -22,8 +22,12 @@ mod report;
 mod requests;
 mod role;
 mod session;
+mod standing;
 #[cfg(test)]
 mod testing;
 mod upload;
 
-pub use role::{BindError, Parts, Running, bind};
+pub use self::{
+    role::{BindError, Parts, Running, bind},
+    standing::Standing,
+};

@@ -23,6 +23,8 @@ pub const EVENTS: &str = "skein_chat_events_total";
 pub const QUEUE_FRAMES: &str = "skein_chat_queue_frames";
 /// Times that a session was marked as behind, by `why`: `full` or `missed`.
 pub const BEHIND: &str = "skein_chat_behind_total";
+/// Sessions that are behind: their clients have yet to be told what they missed.
+pub const SESSIONS_BEHIND: &str = "skein_chat_sessions_behind";
 /// Sessions that were told to move to another node.
 pub const MOVED: &str = "skein_chat_moved_total";
 /// Streams of transfers that are open, by `kind`: `upload` or `download`.
@@ -47,9 +49,22 @@ pub fn describe() {
     describe_counter!(EVENTS, Unit::Count, "Events that were queued for sessions");
     describe_histogram!(QUEUE_FRAMES, Unit::Count, "Frames that wait when an event is queued");
     describe_counter!(BEHIND, Unit::Count, "Times that a session was marked as behind, by why");
+    describe_gauge!(
+        SESSIONS_BEHIND,
+        Unit::Count,
+        "Sessions whose clients have to be told the heads"
+    );
     describe_counter!(MOVED, Unit::Count, "Sessions that were told to move to another node");
     describe_gauge!(TRANSFERS, Unit::Count, "Streams of transfers that are open, by kind");
     describe_counter!(TRANSFER_BYTES, Unit::Bytes, "Bytes of files, by direction");
+    // What has not happened yet is told as 0, so that its first time is seen as an increase.
+    for counter in [EVENTS, MOVED] {
+        counter!(counter).increment(0);
+    }
+    for why in ["full", "missed"] {
+        counter!(BEHIND, "why" => why).increment(0);
+    }
+    gauge!(SESSIONS_BEHIND).increment(0.0);
 }
 
 pub(crate) fn sessions(count: usize) {
@@ -83,6 +98,11 @@ pub(crate) fn event(waiting: usize) {
 
 pub(crate) fn behind(why: &'static str) {
     counter!(BEHIND, "why" => why).increment(1);
+}
+
+pub(crate) fn sessions_behind(one: bool) {
+    let gauge = gauge!(SESSIONS_BEHIND);
+    if one { gauge.increment(1.0) } else { gauge.decrement(1.0) }
 }
 
 pub(crate) fn moved() {

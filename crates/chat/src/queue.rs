@@ -41,6 +41,9 @@ pub(crate) struct Drain {
 #[derive(Debug, Default)]
 struct Mark {
     behind: AtomicBool,
+    /// Whether the session is counted as behind: from when events were dropped until the client has
+    /// been told the heads.
+    counted: AtomicBool,
     /// Wakes the draining end: room may be given back, and the queue be found empty, between the
     /// moment when there was none for an event and the moment when the mark is set.
     set: Notify,
@@ -113,7 +116,20 @@ impl Queue {
 impl Mark {
     fn set(&self) {
         self.behind.store(true, Ordering::Release);
+        self.count(true);
         self.set.notify_one();
+    }
+
+    fn count(&self, behind: bool) {
+        if self.counted.swap(behind, Ordering::AcqRel) != behind {
+            metric::sessions_behind(behind);
+        }
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        self.count(false);
     }
 }
 
@@ -125,6 +141,15 @@ impl Drain {
             tokio::time::sleep(after).await;
             mark.set();
         });
+    }
+
+    /// The client has been told the heads.
+    pub(crate) fn caught_up(&self) {
+        self.mark.count(false);
+        // Events were dropped again meanwhile, perhaps a moment before it was uncounted.
+        if self.mark.behind.load(Ordering::Acquire) {
+            self.mark.count(true);
+        }
     }
 
     /// What to send next, once there is something. Can be cancelled.
@@ -165,6 +190,14 @@ mod tests {
         for _ in 0..QUEUE_FRAMES_MAX {
             assert!(matches!(drain.next().await, Next::Frame(_)));
         }
+        let is_counted = |drain: &Drain| drain.mark.counted.load(Ordering::Relaxed);
+        assert!(matches!(drain.next().await, Next::Behind));
+        assert!(is_counted(&drain), "until it has been told");
+        drain.caught_up();
+        assert!(!is_counted(&drain));
+        queue.set_behind();
+        drain.caught_up();
+        assert!(is_counted(&drain), "it is behind again");
         assert!(matches!(drain.next().await, Next::Behind));
         queue.event(&event);
         assert!(matches!(drain.next().await, Next::Frame(_)));

@@ -6,8 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use skein_core::port::directory::{ChatNode, Directory, NodeReport, Reported, Term};
+use skein_core::{
+    port::directory::{ChatNode, Directory, NodeReport, Reported, Term},
+    refusal::Refusal,
+};
 use skein_ops::process;
+use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use crate::{drain::Drain, hub::Hub};
@@ -17,6 +21,9 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(3);
 /// Reports that may fail in a row before it is an error and not a hitch: by then the lease is near
 /// its end.
 const FAILURES_MAX: u32 = 3;
+/// How long after a report that was taken the node is believed to be in the directory: by then its
+/// lease is at its end.
+const PLACE_MAX: Duration = REPORT_INTERVAL.saturating_mul(FAILURES_MAX);
 
 /// What a node reports about itself.
 pub(crate) struct Reporter {
@@ -30,7 +37,11 @@ pub(crate) struct Reporter {
 struct State {
     node: ChatNode,
     term: Option<Term>,
+    /// When a report was taken last.
+    taken: Option<time::Instant>,
+    /// Reports that failed since, and why the last of them did.
     failures: u32,
+    refusal: Option<Refusal>,
     /// When the processor's time was read last, and what it was.
     measured: (Instant, Duration),
 }
@@ -44,7 +55,8 @@ impl Reporter {
         sessions_max: usize,
     ) -> Self {
         let measured = (Instant::now(), process::usage().cpu);
-        let state = Mutex::new(State { node, term: None, failures: 0, measured });
+        let (term, taken, failures, refusal) = (None, None, 0, None);
+        let state = Mutex::new(State { node, term, taken, failures, refusal, measured });
         Self { directory, hub, drain, sessions_max, state }
     }
 
@@ -53,12 +65,26 @@ impl Reporter {
         change(&mut self.state().node);
     }
 
+    /// Whether the node has a place in the directory.
+    ///
+    /// # Errors
+    /// Why not: its reports fail, or another node holds its name.
+    pub(crate) fn place(&self) -> Result<(), String> {
+        let state = self.state();
+        let why = state.refusal.as_ref().map(|refusal| format!(": {refusal}")).unwrap_or_default();
+        match state.taken.map(|at| at.elapsed()) {
+            Some(since) if since <= PLACE_MAX => Ok(()),
+            Some(since) => Err(format!("no report was taken for {} s{why}", since.as_secs())),
+            None => Err(format!("no report was taken yet{why}")),
+        }
+    }
+
     /// Reports now.
     pub(crate) async fn report(&self) {
         let (report, term) = self.measure();
         match self.directory.report(report, term).await {
             Ok(Reported { term: current, drain }) => {
-                self.state().failures = 0;
+                self.taken();
                 if term != Some(current) {
                     self.begin_term(term, current);
                 }
@@ -70,6 +96,7 @@ impl Reporter {
                 let failures = {
                     let mut state = self.state();
                     state.failures = state.failures.saturating_add(1);
+                    state.refusal = Some(refusal.clone());
                     state.failures
                 };
                 if failures < FAILURES_MAX {
@@ -93,7 +120,7 @@ impl Reporter {
                 () = closing.cancelled() => break,
                 // The directory is to hear of it at once.
                 () = self.hub.drain_begun(), if !draining => draining = true,
-                () = tokio::time::sleep(REPORT_INTERVAL) => {}
+                () = time::sleep(REPORT_INTERVAL) => {}
             }
             self.report().await;
         }
@@ -118,6 +145,11 @@ impl Reporter {
         }
     }
 
+    fn taken(&self) {
+        let mut state = self.state();
+        (state.taken, state.failures, state.refusal) = (Some(time::Instant::now()), 0, None);
+    }
+
     fn measure(&self) -> (NodeReport, Option<Term>) {
         let usage = process::usage();
         let mut state = self.state();
@@ -138,5 +170,74 @@ impl Reporter {
     fn state(&self) -> MutexGuard<'_, State> {
         // Each use leaves the state whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use skein_core::{port::directory::Trust, refusal::Code};
+
+    use super::*;
+    use crate::testing::Crowd;
+
+    /// Answers each report with what it was told to.
+    struct Answers(Mutex<Result<Term, Refusal>>);
+
+    fn held() -> Refusal {
+        Refusal::new(Code::Unavailable, "another has this name")
+    }
+
+    #[async_trait]
+    impl Directory for Answers {
+        async fn assign(&self, _: Option<&str>) -> Result<ChatNode, Refusal> {
+            Err(held())
+        }
+
+        async fn report(&self, _: NodeReport, _: Option<Term>) -> Result<Reported, Refusal> {
+            let answer = self.0.lock().unwrap().clone();
+            answer.map(|term| Reported { term, drain: None })
+        }
+
+        async fn leave(&self, _: &str, _: Term) -> Result<(), Refusal> {
+            Err(held())
+        }
+
+        async fn nodes(&self) -> Result<Vec<NodeReport>, Refusal> {
+            Ok(Vec::new())
+        }
+
+        async fn drain(&self, _: &str, _: Duration) -> Result<Duration, Refusal> {
+            Err(held())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_has_its_place_while_its_reports_are_taken() {
+        let crowd = Crowd::of(0).await;
+        let directory = Arc::new(Answers(Mutex::new(Err(held()))));
+        let trust = Trust::Fingerprints(Vec::new());
+        let node = ChatNode { name: "chat-1".into(), address: "chat-1:4433".into(), trust };
+        let (hub, over) = (Arc::clone(&crowd.hub), Duration::from_secs(1));
+        let drain = Drain::new(directory.clone(), Arc::clone(&hub), node.name.clone(), over);
+        let reporter = Reporter::new(directory.clone(), hub, Arc::new(drain), node, 1);
+        assert_eq!(reporter.place(), Err("no report was taken yet".to_owned()));
+        reporter.report().await;
+        let why = reporter.place().unwrap_err();
+        assert!(why.ends_with("another has this name"), "{why}");
+
+        *directory.0.lock().unwrap() = Ok(Term(1));
+        reporter.report().await;
+        assert_eq!(reporter.place(), Ok(()));
+        *directory.0.lock().unwrap() = Err(held());
+        time::advance(REPORT_INTERVAL).await;
+        reporter.report().await;
+        assert_eq!(reporter.place(), Ok(()), "one may fail");
+        time::advance(PLACE_MAX).await;
+        let why = reporter.place().unwrap_err();
+        assert!(why.starts_with("no report was taken for 12 s: "), "{why}");
+        *directory.0.lock().unwrap() = Ok(Term(2));
+        reporter.report().await;
+        assert_eq!(reporter.place(), Ok(()));
     }
 }

@@ -22,7 +22,8 @@ use thiserror::Error;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    answer::Answerer, config::Config, connection::Service, drain::Drain, hub::Hub, report::Reporter,
+    answer::Answerer, config::Config, connection::Service, drain::Drain, hub::Hub,
+    report::Reporter, standing::Standing,
 };
 
 /// How often the certificate is looked at, to show a renewed one without a restart.
@@ -60,6 +61,8 @@ pub struct Running {
     pub addr: SocketAddr,
     /// Its sessions.
     pub hub: Arc<Hub>,
+    /// Whether it gets any.
+    pub standing: Standing,
 }
 
 /// Why a chat node did not start.
@@ -132,7 +135,7 @@ pub async fn bind(
         identity.fingerprint(),
         listener.clone(),
         Arc::clone(&clock),
-        reporter,
+        Arc::clone(&reporter),
         shutdown.clone(),
     ));
     let service = Service {
@@ -142,7 +145,8 @@ pub async fn bind(
         shutdown: shutdown.clone(),
     };
     shutdown.spawn(accept(listener, service, drain.closing.clone()));
-    Ok(Running { addr, hub })
+    let standing = Standing { hub: Arc::clone(&hub), reporter };
+    Ok(Running { addr, hub, standing })
 }
 
 /// Closes the listener in any case: also when the hard stop drops whoever holds it.

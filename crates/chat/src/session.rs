@@ -243,7 +243,12 @@ async fn send(
                     comparing = Some(answerer.heads(number, account).boxed());
                 }
                 match told.map_err(StoreError::into_refusal) {
-                    Ok(frame) => frame,
+                    Ok(frame) => {
+                        if comparing.is_none() {
+                            drain.caught_up();
+                        }
+                        frame
+                    }
                     Err(refusal) if refusal.code == Code::Unavailable => {
                         drain.retry_behind(refusal.retry_after.unwrap_or(COMPARE_AGAIN_AFTER));
                         continue;

@@ -31,7 +31,13 @@ impl Backoff {
 
     /// Counts a failure and says how long to wait. `random` is drawn evenly from all numbers.
     pub fn failed(&mut self, random: u64) -> Duration {
-        let ceiling = self.ceiling();
+        self.failed_within(LONGEST, random)
+    }
+
+    /// As [`failed`](Self::failed), for whoever must not wait longer than `longest`: the delay is
+    /// drawn below that, since to cut one that was drawn above it would make most delays the same.
+    pub fn failed_within(&mut self, longest: Duration, random: u64) -> Duration {
+        let ceiling = self.ceiling().min(longest);
         self.failures = self.failures.saturating_add(1);
         let ceiling_ms = u64::try_from(ceiling.as_millis()).unwrap_or(u64::MAX);
         Duration::from_millis(random % (ceiling_ms + 1))
@@ -88,5 +94,20 @@ mod tests {
         }
         backoff.reset();
         assert_eq!((backoff.failures(), backoff.ceiling()), (0, FIRST));
+    }
+
+    #[test]
+    fn spreads_below_a_lower_ceiling_too() {
+        let longest = Duration::from_secs(2);
+        let mut backoff = Backoff::new();
+        assert_eq!(backoff.failed_within(longest, 251), Duration::ZERO, "the first is 250 ms");
+        for _ in 0..30 {
+            backoff.failed_within(longest, 0);
+        }
+        for step in 0..=20 {
+            let delay = backoff.failed_within(longest, 30 * 2_001 + step * 100);
+            assert_eq!(delay, Duration::from_millis(step * 100));
+        }
+        assert_eq!(backoff.failures(), 52);
     }
 }

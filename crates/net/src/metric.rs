@@ -28,6 +28,10 @@ pub fn describe() {
     );
     describe_counter!(STREAM_BYTES, Unit::Bytes, "Bytes in streams, by direction");
     describe_counter!(MIGRATIONS, Unit::Count, "Moves of clients to other addresses, by outcome");
+    // What has not happened yet is told as 0, so that its first time is seen as an increase.
+    for direction in ["up", "down"] {
+        counter!(STREAM_BYTES, "direction" => direction).increment(0);
+    }
 }
 
 pub(crate) fn handshake(transport: &'static str, outcome: &'static str) {

@@ -1,6 +1,6 @@
 //! What is measured of the resource role. The names are public: dashboards use them.
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram};
 
 /// Bytes of uploads that were taken in.
 pub const RECEIVED_BYTES: &str = "skein_resource_received_bytes_total";
@@ -33,4 +33,8 @@ pub fn describe() {
     );
     describe_counter!(SWEPT, Unit::Count, "Uploads, blobs and files that the sweeper dealt with");
     describe_counter!(SWEEP_ERRORS, Unit::Count, "Rounds of the sweeper that were cut short");
+    // What has not happened yet is told as 0, so that its first time is seen as an increase.
+    for counter in [RECEIVED_BYTES, SENT_BYTES, PARTS, BLOBS, SWEEP_ERRORS] {
+        counter!(counter).increment(0);
+    }
 }

@@ -17,7 +17,7 @@ use crate::{
     pb::{self, directory_client::DirectoryClient},
     peer::BadPeer,
     peers::{Peers, Try},
-    refusal::{Malformed, to_status},
+    refusal::{Malformed, refused},
 };
 
 /// The status role, wherever it runs.
@@ -107,7 +107,7 @@ impl pb::directory_server::Directory for Served {
     ) -> Result<Response<pb::ChatNode>, Status> {
         let pb::AssignRequest { except } = request.into_inner();
         let except = (!except.is_empty()).then_some(&*except);
-        let node = self.0.assign(except).await.map_err(to_status)?;
+        let node = self.0.assign(except).await.map_err(refused(Role::Status))?;
         Ok(Response::new(node_to(node)))
     }
 
@@ -120,7 +120,7 @@ impl pb::directory_server::Directory for Served {
             let report = report_of(report.ok_or(Malformed("report"))?)?;
             self.0.report(report, term.map(Term)).await
         };
-        let Reported { term, drain } = answer.await.map_err(to_status)?;
+        let Reported { term, drain } = answer.await.map_err(refused(Role::Status))?;
         Ok(Response::new(pb::ReportAnswer { term: term.0, drain_ms: drain.map(millis) }))
     }
 
@@ -129,7 +129,7 @@ impl pb::directory_server::Directory for Served {
         request: Request<pb::LeaveRequest>,
     ) -> Result<Response<pb::LeaveAnswer>, Status> {
         let pb::LeaveRequest { node, term } = request.into_inner();
-        self.0.leave(&node, Term(term)).await.map_err(to_status)?;
+        self.0.leave(&node, Term(term)).await.map_err(refused(Role::Status))?;
         Ok(Response::new(pb::LeaveAnswer {}))
     }
 
@@ -137,7 +137,7 @@ impl pb::directory_server::Directory for Served {
         &self,
         _: Request<pb::NodesRequest>,
     ) -> Result<Response<pb::NodesAnswer>, Status> {
-        let nodes = self.0.nodes().await.map_err(to_status)?;
+        let nodes = self.0.nodes().await.map_err(refused(Role::Status))?;
         let nodes = nodes.into_iter().map(report_to).collect();
         Ok(Response::new(pb::NodesAnswer { nodes }))
     }
@@ -148,7 +148,7 @@ impl pb::directory_server::Directory for Served {
     ) -> Result<Response<pb::DrainAnswer>, Status> {
         let pb::DrainRequest { node, over_ms } = request.into_inner();
         let over = Duration::from_millis(over_ms);
-        let holds = self.0.drain(&node, over).await.map_err(to_status)?;
+        let holds = self.0.drain(&node, over).await.map_err(refused(Role::Status))?;
         Ok(Response::new(pb::DrainAnswer { over_ms: Some(millis(holds)) }))
     }
 }

@@ -213,7 +213,7 @@ impl Target {
                 "a peer cannot be reached",
             );
         }
-        let wait = pause.backoff.failed(rand::random()).min(PAUSE_MAX);
+        let wait = pause.backoff.failed_within(PAUSE_MAX, rand::random());
         pause.until = Some(Instant::now() + wait);
         cause.clone_into(&mut pause.cause);
     }

@@ -6,12 +6,15 @@ use std::{error::Error, time::Duration};
 use bytes::Bytes;
 use prost::Message;
 use skein_core::refusal::{Code, Refusal};
+use skein_ops::observe::count_error;
 use skein_wire::pb;
 use thiserror::Error;
 use tonic::{
     Status,
     metadata::{MetadataMap, MetadataValue},
 };
+
+use crate::access::Role;
 
 /// The metadata key of the encoded `skein.v1.Error`. On the wire: stable.
 const KEY: &str = "skein-error-bin";
@@ -60,6 +63,14 @@ impl Failure {
             Self::Lost(_) => "lost",
             Self::Late => "deadline",
         }
+    }
+}
+
+/// Counts a refusal of the role that is asked here, and makes a status of it.
+pub(crate) fn refused(role: Role) -> impl Fn(Refusal) -> Status {
+    move |refusal| {
+        count_error(role.name(), refusal.code);
+        to_status(refusal)
     }
 }
 

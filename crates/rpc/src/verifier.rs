@@ -22,7 +22,7 @@ use crate::{
     pb::{self, verify_client::VerifyClient},
     peer::BadPeer,
     peers::{Peers, Try},
-    refusal::{Malformed, to_status},
+    refusal::{Malformed, refused},
 };
 
 /// The verify role, wherever it runs.
@@ -101,7 +101,7 @@ impl pb::verify_server::Verify for Served {
             let from = address(&asked.from)?;
             self.0.request(purpose, &email, from, asked.deliver).await
         };
-        let sent = answer.await.map_err(to_status)?;
+        let sent = answer.await.map_err(refused(Role::Verify))?;
         let expires_in_ms = u64::try_from(sent.expires_in.as_millis()).unwrap_or(u64::MAX);
         Ok(Response::new(pb::CodeSent { expires_in_ms }))
     }
@@ -115,7 +115,7 @@ impl pb::verify_server::Verify for Served {
             let (purpose, email) = (purpose_of(asked.purpose)?, Email::parse(asked.email)?);
             self.0.check(purpose, &email, &asked.code).await
         };
-        answer.await.map_err(to_status)?;
+        answer.await.map_err(refused(Role::Verify))?;
         Ok(Response::new(pb::CodeRight {}))
     }
 }

@@ -1,6 +1,6 @@
 //! `skeind doctor`: looks at every part that is configured and at this machine, and says for each
-//! what it found and how to mend what is wrong. It changes nothing but a probe in the bucket, which
-//! it removes.
+//! what it found and how to mend what is wrong. It changes nothing but probes (in the bucket, in
+//! Redis, in the data folder), which it removes.
 
 mod certificate;
 mod machine;

@@ -95,7 +95,7 @@ impl DataFolder {
 
     /// Where uploads wait on their way to an object store.
     pub(crate) fn staging(&self) -> PathBuf {
-        self.path.join("staging")
+        staging(&self.path)
     }
 
     /// Where a server can be told what to do.
@@ -112,6 +112,11 @@ impl DataFolder {
     pub(crate) fn certificates(&self) -> PathBuf {
         self.path.join("certs")
     }
+}
+
+/// Where uploads wait on their way to an object store, in the data folder `path`.
+pub(crate) fn staging(path: &Path) -> PathBuf {
+    path.join("staging")
 }
 
 /// Where the server that uses the data folder `path` can be told what to do.

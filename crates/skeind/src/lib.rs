@@ -14,6 +14,7 @@ mod banner;
 mod certificate;
 pub mod certs;
 mod config;
+mod disk;
 pub mod doctor;
 mod folder;
 mod metric;

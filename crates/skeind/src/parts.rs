@@ -107,12 +107,12 @@ impl Truth {
         }
     }
 
-    /// Adds the check that the store answers.
+    /// Adds the check that the store answers and takes writes.
     pub(crate) fn watch(&self, health: &Health) {
         let store = Arc::clone(&self.store);
         health.register("store", move || {
             let store = Arc::clone(&store);
-            async move { store.instance().await.map(drop).map_err(|error| sentence(&error)) }
+            async move { store.usable().await.map_err(|error| sentence(&error)) }
         });
     }
 }

@@ -3,7 +3,10 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use futures::{FutureExt, future::select_ok};
+use futures::{
+    FutureExt,
+    future::{ready, select_ok},
+};
 use skein_bus::{Bus, hint::Hints};
 use skein_chat::hub::Hub;
 use skein_core::{
@@ -18,8 +21,8 @@ use skein_status::Status;
 use skein_verify::Verify;
 
 use crate::{
-    Config, Role, certificate::certificate, folder::DataFolder, operator::Operator, parts::Truth,
-    routing::secret, sentence, server::StartError,
+    Config, Role, certificate::certificate, disk, folder::DataFolder, operator::Operator,
+    parts::Truth, routing::secret, sentence, server::StartError,
 };
 
 /// What roles are started with. A part is there if the role needs it.
@@ -80,8 +83,10 @@ impl Start<'_> {
             && let (Some(directory), Some(resource)) = (&directory, resource)
         {
             let running = self.chat(Arc::clone(directory), resource).await?;
-            started.quic = running.as_ref().map(|running| running.addr);
-            started.hub = running.map(|running| running.hub);
+            if let Some(skein_chat::Running { addr, hub, standing }) = running {
+                self.health.register("directory", move || ready(standing.check()));
+                (started.quic, started.hub) = (Some(addr), Some(hub));
+            }
         }
         if self.role.does(Role::Gate)
             && let (Some(directory), Some(verifier)) = (&directory, &verifier)
@@ -152,6 +157,7 @@ impl Start<'_> {
                 self.clock.clone(),
                 self.shutdown,
             )?;
+            self.watch_disk(folder);
             if self.config.blobs.is_some() {
                 let reached = Arc::clone(&role);
                 let check = move || {
@@ -240,6 +246,23 @@ impl Start<'_> {
             blobs,
             clock: self.clock.clone(),
         }))
+    }
+
+    /// Adds the check that there is room for uploads.
+    fn watch_disk(&self, folder: &DataFolder) {
+        let path = if self.config.blobs.is_some() { folder.staging() } else { folder.blobs() };
+        let check = move || {
+            let path = path.clone();
+            // A disk that hangs is to keep nobody waiting.
+            let checked = tokio::task::spawn_blocking(move || disk::check(&path));
+            checked.map(|ended| ended.unwrap_or_else(|error| Err(error.to_string())))
+        };
+        if self.role == Role::Resource {
+            self.health.register("disk", check);
+        } else {
+            // What is full for files may have room for messages.
+            self.health.advise("disk", check);
+        }
     }
 
     /// Adds the check that at least one process of a role that this one calls is well.

@@ -8,8 +8,12 @@ mod drain;
 mod exclusive;
 mod following;
 mod meeting;
+mod metrics;
+mod observed;
 mod operators;
+mod readiness;
 mod scene;
+mod trace;
 
 use skein_testkit::cluster::{Cluster, Options};
 use tokio::task::block_in_place;
@@ -31,6 +35,10 @@ logins_per_network_per_5_minutes = 100000
 logins_per_name_and_network_per_5_minutes = 100000
 logins_per_name_per_5_minutes = 100000
 registrations_per_network_per_hour = 100000
+[log]
+format = "json"
+filter = """info,skein_chat::answer=debug,skein_rpc::server::guard=debug,\
+skein_store::postgres::log::batch=debug"""
 [verify]
 codes_per_network_per_hour = 100000
 "#;
@@ -50,6 +58,9 @@ async fn many_processes_are_one_service() {
     exclusive::a_login_ends_the_one_at_another_node(&scene).await;
     operators::operators_see_and_change_the_cluster(&scene).await;
     drain::a_node_is_drained_without_a_gap(&mut scene).await;
+    readiness::each_process_says_whether_it_can_work(&mut scene).await;
+    metrics::each_role_tells_what_it_counts(&scene).await;
+    trace::one_id_is_found_from_the_gate_to_the_store(&scene).await;
     away::who_is_away_makes_the_gate_say_when_to_come_back(&mut scene).await;
     certificate::an_expired_certificate_is_named_and_the_rest_goes_on(&mut scene).await;
 }

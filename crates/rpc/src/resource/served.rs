@@ -19,9 +19,10 @@ use tracing::{Instrument, Span};
 
 use super::convert;
 use crate::{
+    access::Role,
     call::{PIECE_BYTES_MAX, WRITE_BYTES_MAX},
     pb::{self, download_answer, resource_server, upload_answer, upload_request::Kind},
-    refusal::{Malformed, to_status},
+    refusal::{Malformed, refused},
 };
 
 /// Serves a resource.
@@ -46,8 +47,9 @@ impl resource_server::Resource for Served {
         let mut requests = request.into_inner();
         let first = requests.message().await?.and_then(|request| request.kind);
         let Some(Kind::Open(open)) = first else { return Err(malformed("open")) };
-        let (account, spec) = convert::open_of(open).map_err(to_status)?;
-        let opened = self.resource.open_upload(account, spec).await.map_err(to_status)?;
+        let (account, spec) = convert::open_of(open).map_err(refused(Role::Resource))?;
+        let opened =
+            self.resource.open_upload(account, spec).await.map_err(refused(Role::Resource))?;
         let (first, sink) = match opened {
             OpenUpload::Complete(info) => {
                 (upload_answer::Kind::Complete(convert::info_to(info)), None)
@@ -73,7 +75,10 @@ impl resource_server::Resource for Served {
     ) -> Result<Response<pb::DiscardAnswer>, Status> {
         let asked = request.into_inner();
         let id = UploadId::try_from(&asked.id[..]).map_err(|_| malformed("id"))?;
-        self.resource.discard_upload(AccountId(asked.account), id).await.map_err(to_status)?;
+        self.resource
+            .discard_upload(AccountId(asked.account), id)
+            .await
+            .map_err(refused(Role::Resource))?;
         Ok(Response::new(pb::DiscardAnswer {}))
     }
 
@@ -82,10 +87,11 @@ impl resource_server::Resource for Served {
         request: Request<pb::DownloadRequest>,
     ) -> Result<Response<Self::DownloadStream>, Status> {
         let asked = request.into_inner();
-        let blob = convert::blob(&asked.blob).map_err(|error| to_status(error.into()))?;
+        let blob =
+            convert::blob(&asked.blob).map_err(|error| refused(Role::Resource)(error.into()))?;
         let variant = if asked.thumbnail { Variant::Thumbnail } else { Variant::Original };
         let opened = self.resource.open_download(blob, variant, asked.offset, asked.length).await;
-        Ok(Response::new(answers(opened.map_err(to_status)?)))
+        Ok(Response::new(answers(opened.map_err(refused(Role::Resource))?)))
     }
 
     async fn follow(
@@ -93,9 +99,10 @@ impl resource_server::Resource for Served {
         request: Request<pb::FollowRequest>,
     ) -> Result<Response<Self::FollowStream>, Status> {
         let asked = request.into_inner();
-        let upload = convert::followed_of(&asked).map_err(|error| to_status(error.into()))?;
+        let upload = convert::followed_of(&asked)
+            .map_err(|error| refused(Role::Resource)(error.into()))?;
         let opened = self.resource.follow_upload(upload, asked.offset, asked.length).await;
-        Ok(Response::new(answers(opened.map_err(to_status)?)))
+        Ok(Response::new(answers(opened.map_err(refused(Role::Resource))?)))
     }
 }
 
@@ -155,7 +162,7 @@ impl Upload {
             let message = tokio::select! {
                 biased;
                 message = self.requests.message() => message?,
-                () = self.shutdown.begun() => return Err(to_status(going_away())),
+                () = self.shutdown.begun() => return Err(refused(Role::Resource)(going_away())),
             };
             // The caller has gone: the upload stays open.
             let Some(message) = message else { return Ok(None) };
@@ -169,13 +176,14 @@ impl Upload {
                         chunks.push(data);
                     }
                     if store {
-                        let offsets = self.sink.write(chunks).await.map_err(to_status)?;
+                        let offsets =
+                            self.sink.write(chunks).await.map_err(refused(Role::Resource))?;
                         let stored = upload_answer::Kind::Stored(convert::offsets_to(offsets));
                         return Ok(Some((stored, Some(self))));
                     }
                 }
                 Some(Kind::Finish(pb::UploadFinish {})) if chunks.is_empty() => {
-                    let info = self.sink.finish().await.map_err(to_status)?;
+                    let info = self.sink.finish().await.map_err(refused(Role::Resource))?;
                     let complete = upload_answer::Kind::Complete(convert::info_to(info));
                     return Ok(Some((complete, None)));
                 }
@@ -188,12 +196,12 @@ impl Upload {
 async fn next_piece(
     mut source: Box<dyn DownloadSource>,
 ) -> Step<Box<dyn DownloadSource>, download_answer::Kind> {
-    let piece: Option<Bytes> = source.next().await.map_err(to_status)?;
+    let piece: Option<Bytes> = source.next().await.map_err(refused(Role::Resource))?;
     Ok(piece.map(|piece| (download_answer::Kind::Piece(piece), Some(source))))
 }
 
 fn malformed(field: &'static str) -> Status {
-    to_status(Malformed(field).into())
+    refused(Role::Resource)(Malformed(field).into())
 }
 
 /// The caller opens the upload again and finds another process.

@@ -71,7 +71,9 @@ where
         let serving = span.in_scope(|| self.inner.call(request));
         let served = async move {
             let response = serving.await?;
-            metric::served(method, code(response.headers()), begun.elapsed());
+            let code = code(response.headers());
+            metric::served(method, code, begun.elapsed());
+            tracing::debug!(rpc.code = ?code, "a call is answered");
             Ok(response)
         };
         Box::pin(served.instrument(span))

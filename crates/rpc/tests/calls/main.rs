@@ -8,5 +8,6 @@ mod double;
 mod logs;
 mod peer;
 mod ports;
+mod reflection;
 mod transfers;
 mod trust;

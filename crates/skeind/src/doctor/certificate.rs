@@ -7,7 +7,7 @@ use skein_core::time::Timestamp;
 use skein_rpc::access::{Role, Roles};
 use x509_parser::{extensions::GeneralName, pem::Pem};
 
-use super::Finding;
+use super::{Finding, Verdict};
 use crate::Config;
 
 /// How long before its end a certificate is worth a word.
@@ -37,6 +37,16 @@ pub(super) fn examine(config: &Config, now: Timestamp) -> Vec<Finding> {
             findings.extend(chain(key, path, now).1);
         }
     }
+    let (store, bus) = (config.store.as_ref(), config.bus.as_ref());
+    let (blobs, smtp) = (config.blobs.as_ref(), config.verify.smtp.as_ref());
+    for (key, authority) in [
+        ("store.tls_ca", store.and_then(|store| store.tls_ca.as_deref())),
+        ("bus.tls_ca", bus.and_then(|bus| bus.tls_ca.as_deref())),
+        ("blobs.tls_ca", blobs.and_then(|blobs| blobs.tls_ca.as_deref())),
+        ("verify.smtp.ca", smtp.and_then(|smtp| smtp.ca.as_deref())),
+    ] {
+        findings.extend(authority.map(|path| authorities(key, path, now)));
+    }
     for (key, file) in [
         ("gate.tls_key", &config.gate.tls_key),
         ("chat.tls_key", &config.chat.tls_key),
@@ -51,22 +61,48 @@ pub(super) fn examine(config: &Config, now: Timestamp) -> Vec<Finding> {
 
 /// Looks at a file with certificates: the names of the first, and what there is to say of each.
 fn chain(key: &str, path: &Path, now: Timestamp) -> (Option<Vec<String>>, Vec<Finding>) {
+    let seen = match read(key, path) {
+        Ok(seen) => seen,
+        Err(finding) => return (None, vec![finding]),
+    };
+    let findings = seen.iter().map(|seen| lasts(key, path, seen, now)).collect();
+    (seen.into_iter().next().map(|first| first.names), findings)
+}
+
+/// Looks at a file with the authorities of a part, any of which may be the one that it needs. The
+/// first that ends is told of, unless it is over and others are left.
+fn authorities(key: &str, path: &Path, now: Timestamp) -> Finding {
+    let mut seen = match read(key, path) {
+        Ok(seen) => seen,
+        Err(finding) => return finding,
+    };
+    let is_valid = |one: &Seen| one.not_before <= now && now < one.not_after;
+    seen.sort_by_key(|one| (!is_valid(one), one.not_after));
+    let found = lasts(key, path, &seen[0], now);
+    match found.verdict {
+        Verdict::Ok => found,
+        _ => Finding {
+            mend: Some(format!("put the authority that signs now into {}", path.display())),
+            ..found
+        },
+    }
+}
+
+/// The certificates in a file, of which there is one at least.
+fn read(key: &str, path: &Path) -> Result<Vec<Seen>, Finding> {
     let shown = path.display();
     let mend = "name a PEM file with certificates (see certs/README.md)";
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) => return (None, vec![Finding::fail(key, format!("{shown}: {error}"), mend)]),
-    };
+    let bytes =
+        fs::read(path).map_err(|error| Finding::fail(key, format!("{shown}: {error}"), mend))?;
     let seen: Vec<Seen> = Pem::iter_from_buffer(&bytes)
         .filter_map(Result::ok)
         .filter(|pem| pem.label == "CERTIFICATE")
         .filter_map(|pem| see(&pem))
         .collect();
     if seen.is_empty() {
-        return (None, vec![Finding::fail(key, format!("{shown} holds no certificate"), mend)]);
+        return Err(Finding::fail(key, format!("{shown} holds no certificate"), mend));
     }
-    let findings = seen.iter().map(|seen| lasts(key, path, seen, now)).collect();
-    (seen.into_iter().next().map(|first| first.names), findings)
+    Ok(seen)
 }
 
 fn see(pem: &Pem) -> Option<Seen> {
@@ -132,8 +168,9 @@ fn private(key: &str, path: &Path) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
-    use crate::doctor::Verdict;
 
     #[test]
     fn tells_how_long_a_certificate_lasts() {
@@ -171,6 +208,25 @@ mod tests {
         let chat = write("chat.skein.internal");
         assert_eq!((chat.verdict, chat.found.as_str()), (Verdict::Ok, "it speaks for chat"));
         assert_eq!(write("chat.example.org").verdict, Verdict::Fail);
+        // As an authority of each part that may have one.
+        let ca = Some(path.clone());
+        let store = skein_store::postgres::Config {
+            tls_ca: ca.clone(),
+            ..skein_store::postgres::Config::new("postgres://db")
+        };
+        let bus = skein_bus::redis::Config { tls_ca: ca, ..Default::default() };
+        let mut config = Config { store: Some(store), bus: Some(bus), ..Config::default() };
+        let verdicts = |config: &Config, now| {
+            let found = examine(config, Timestamp(now));
+            let each = found.into_iter().map(|finding| (finding.check, finding.verdict));
+            each.collect::<Vec<_>>()
+        };
+        let both = |verdict| vec![("store.tls_ca".into(), verdict), ("bus.tls_ca".into(), verdict)];
+        assert_eq!(verdicts(&config, 1_800_000_000_000), both(Verdict::Ok));
+        assert_eq!(verdicts(&config, 0), both(Verdict::Fail), "it is not valid yet");
+        config.store = None;
+        config.bus.as_mut().expect("there").tls_ca = Some(PathBuf::from("/nowhere"));
+        assert_eq!(verdicts(&config, 0), [("bus.tls_ca".to_owned(), Verdict::Fail)]);
         fs::write(&path, "nothing").expect("ours");
         assert_eq!(chain("rpc.cert", &path, Timestamp(0)).1[0].verdict, Verdict::Fail);
     }

@@ -1,9 +1,14 @@
 //! This machine: buffers of the network, open files, the data folder.
 
-use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
 
 use super::Finding;
-use crate::Config;
+use crate::{Config, disk, folder};
 
 /// Bytes of socket buffers that the chat role asks for.
 const UDP_BUFFER_BYTES: u64 = skein_net::listen::SOCKET_BUFFER_BYTES as u64;
@@ -12,8 +17,6 @@ const UDP_BUFFER_BYTES: u64 = skein_net::listen::SOCKET_BUFFER_BYTES as u64;
 const OPEN_FILES_MIN: u64 = 4096;
 /// Free bytes below which the disk will soon be full.
 const FREE_BYTES_WARN: u64 = 1024 * 1024 * 1024;
-/// Free bytes below which nothing can be stored.
-const FREE_BYTES_FAIL: u64 = 64 * 1024 * 1024;
 
 /// Looks at all of it.
 pub(super) fn examine(config: &Config) -> Vec<Finding> {
@@ -87,19 +90,44 @@ fn data(folder: &Path) -> Vec<Finding> {
         let found = format!("{shown} is open to other users (mode {mode:o})");
         Finding::warn(check, found, format!("chmod 700 {shown}"))
     };
-    vec![access, free(folder)]
+    let mut findings = vec![access, writes(check, folder)];
+    let staging = folder::staging(folder);
+    if staging.exists() {
+        findings.push(writes("staging", &staging));
+    }
+    findings.push(free(folder));
+    findings
+}
+
+/// Makes a file and removes it: permissions, a file system that is read-only and a full disk all
+/// show by that.
+fn writes(check: &str, folder: &Path) -> Finding {
+    let probe = folder.join(format!("doctor-{:016x}", rand::random::<u64>()));
+    let made = File::create_new(&probe).and_then(|mut file| {
+        let written = file.write_all(b"probe").and_then(|()| file.sync_all());
+        drop(file);
+        written.and(fs::remove_file(&probe))
+    });
+    let shown = folder.display();
+    match made {
+        Ok(()) => Finding::ok(check, format!("{shown} takes files")),
+        Err(error) => {
+            let mend = "run this as the user that runs the server; let it own the folder (chown), on \
+                        a file system that is writable and not full";
+            Finding::fail(check, format!("{shown} takes no files: {error}"), mend)
+        }
+    }
 }
 
 fn free(folder: &Path) -> Finding {
     let check = "disk";
-    let stat = match rustix::fs::statvfs(folder) {
-        Ok(stat) => stat,
+    let bytes = match disk::free_bytes(folder) {
+        Ok(bytes) => bytes,
         Err(error) => return Finding::ok(check, format!("this system does not say: {error}")),
     };
-    let bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
-    let found = format!("{} MiB are free under {}", bytes / (1024 * 1024), folder.display());
+    let found = disk::words(bytes, folder);
     let mend = "make room; what cannot be stored is refused until there is some";
-    if bytes < FREE_BYTES_FAIL {
+    if bytes < disk::FREE_BYTES_MIN {
         Finding::fail(check, found, mend)
     } else if bytes < FREE_BYTES_WARN {
         Finding::warn(check, found, mend)
@@ -130,6 +158,11 @@ mod tests {
         };
         assert_eq!((verdict(0o700), verdict(0o755)), (Verdict::Ok, Verdict::Warn));
         assert_eq!(data(&folder.path().join("none"))[0].verdict, Verdict::Ok);
+        assert!(fs::read_dir(folder.path()).expect("ours").next().is_none(), "no probe is left");
+        fs::create_dir(folder.path().join("staging")).expect("ours");
+        let checks: Vec<_> = data(folder.path()).into_iter().map(|found| found.check).collect();
+        assert_eq!(checks, ["data", "data", "staging", "disk"]);
+        assert_eq!(writes("data", &folder.path().join("none")).verdict, Verdict::Fail);
         let file = folder.path().join("file");
         fs::write(&file, "").expect("ours");
         assert_eq!(data(&file)[0].verdict, Verdict::Fail);

@@ -119,7 +119,7 @@ fn unopened(error: &PartError, check: &str, broken: &str) -> Finding {
     }
 }
 
-/// The bus: reached, with a clock like this one's.
+/// The bus: reached, with a clock like this one's, and of use to this user.
 pub(super) async fn bus(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
     let check = "bus";
     let Some(bus) = &config.bus else {
@@ -138,7 +138,37 @@ pub(super) async fn bus(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
         Ok(offset) => Finding::of_clock(check, offset),
         Err(error) => Finding::fail(check, sentence(&error), mend),
     };
-    vec![version, skew]
+    let mut findings = vec![version, skew];
+    findings.extend(rights(&redis, &bus.prefix).await);
+    findings.push(memory(&redis).await);
+    findings
+}
+
+/// What the user of the configuration may not do; nothing if it may all.
+async fn rights(redis: &Redis, prefix: &str) -> Vec<Finding> {
+    let tried = [
+        ("run scripts", redis.try_script().await, "EVAL and EVALSHA"),
+        ("publish", redis.try_publish().await, "SPUBLISH and SSUBSCRIBE"),
+    ];
+    let refused = tried.into_iter().filter_map(|(what, tried, commands)| {
+        let mend = format!("let the user do {commands} (ACL SETUSER: ~{prefix}* &{prefix}* +@all)");
+        Some(Finding::fail("bus", format!("cannot {what}: {}", tried.err()?), mend))
+    });
+    refused.collect()
+}
+
+/// A lease or a code that Redis throws away is lost before its time.
+async fn memory(redis: &Redis) -> Finding {
+    let check = "bus";
+    match redis.memory().await {
+        Ok(memory) if memory.evicts() => {
+            let (bytes, policy) = (memory.bytes_max, memory.policy);
+            let found = format!("with {bytes} bytes full it throws keys away ({policy})");
+            Finding::warn(check, found, "CONFIG SET maxmemory-policy noeviction, and in redis.conf")
+        }
+        Ok(_) => Finding::ok(check, "it throws no keys away"),
+        Err(error) => Finding::warn(check, error.to_string(), "look at the server and its log"),
+    }
 }
 
 /// The object store: takes, finds, lists and deletes a probe.

@@ -10,4 +10,5 @@ pub(crate) async fn has_an_id_that_stays(store: Arc<dyn Store>) {
     assert_ne!(id, [0; 16]);
     person(&store, "alice").await;
     assert_eq!(store.instance().await.unwrap(), id);
+    store.usable().await.unwrap();
 }

@@ -6,6 +6,8 @@
 //! answer waits for the commit, that of a refusal too: it may rest on what a neighbour has just
 //! written.
 
+mod last;
+
 use std::{
     io,
     panic::{self, AssertUnwindSafe},
@@ -21,6 +23,7 @@ use tokio::{
 };
 use tracing::Span;
 
+use self::last::Last;
 use super::fault::{Fault, Obstacle, failed, unavailable};
 use crate::{StoreError, metric};
 
@@ -34,6 +37,7 @@ const QUEUE_JOBS_MAX: usize = 1024;
 pub(super) struct Writer {
     /// Taken only on drop, to let the thread end.
     queue: Option<mpsc::Sender<Message>>,
+    last: Last,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -41,10 +45,12 @@ impl Writer {
     /// Starts the thread.
     pub(super) fn start(connection: Connection) -> io::Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS_MAX);
+        let last = Last::default();
+        let told = last.clone();
         let thread = thread::Builder::new()
             .name("skein-store-writer".into())
-            .spawn(move || write_until_closed(&connection, jobs))?;
-        Ok(Self { queue: Some(queue), thread: Mutex::new(Some(thread)) })
+            .spawn(move || write_until_closed(&connection, jobs, &told))?;
+        Ok(Self { queue: Some(queue), last, thread: Mutex::new(Some(thread)) })
     }
 
     /// Runs `work` in the next transaction and returns its result once that is durable. If the
@@ -63,6 +69,11 @@ impl Writer {
             .await
             .map_err(|_| failed(doing, WriteFailed::Closed))?;
         answered.await.map_err(|_| failed(doing, WriteFailed::Closed))?
+    }
+
+    /// What was in the way of the last batch.
+    pub(super) fn obstacle(&self) -> Option<Obstacle> {
+        self.last.obstacle()
     }
 
     /// Lets the thread finish what was submitted, and waits for its end.
@@ -210,10 +221,9 @@ fn in_savepoint<T>(
     Ok(result)
 }
 
-fn write_until_closed(connection: &Connection, mut queue: mpsc::Receiver<Message>) {
+fn write_until_closed(connection: &Connection, mut queue: mpsc::Receiver<Message>, last: &Last) {
     let mut messages = Vec::with_capacity(BATCH_JOBS_MAX);
     let mut jobs = Vec::with_capacity(BATCH_JOBS_MAX);
-    let mut obstacle = None;
     while queue.blocking_recv_many(&mut messages, BATCH_JOBS_MAX) > 0 {
         metric::queue(messages.len() + queue.len());
         for message in messages.drain(..) {
@@ -223,7 +233,7 @@ fn write_until_closed(connection: &Connection, mut queue: mpsc::Receiver<Message
                 Message::Close => queue.close(),
             }
         }
-        write_batch(connection, &mut jobs, &mut queue, &mut obstacle);
+        write_batch(connection, &mut jobs, &mut queue, last);
     }
     if let Err(error) = checkpoint(connection) {
         tracing::warn!(error.cause = %error, "the write-ahead log stays for the next start");
@@ -234,14 +244,14 @@ fn write_batch(
     connection: &Connection,
     jobs: &mut Vec<Box<dyn Job>>,
     queue: &mut mpsc::Receiver<Message>,
-    obstacle: &mut Option<Obstacle>,
+    last: &Last,
 ) {
     if jobs.is_empty() {
         return;
     }
     metric::batch(jobs.len());
     let failure = commit_all(connection, jobs).err();
-    tell(failure.as_ref(), jobs.len(), obstacle);
+    last.set(failure.as_ref(), jobs.len());
     if failure.as_ref().is_some_and(|broken| broken.obstacle.is_some()) {
         take_queued(queue, jobs);
     }
@@ -258,29 +268,6 @@ fn take_queued(queue: &mut mpsc::Receiver<Message>, jobs: &mut Vec<Box<dyn Job>>
             Ok(Message::Job(job)) => jobs.push(job),
             Ok(Message::Close) => queue.close(),
             Err(_) => return,
-        }
-    }
-}
-
-/// Logs how a batch went. A full disk breaks batch after batch: it is told once, and once that it
-/// is over.
-fn tell(failure: Option<&Broken>, jobs: usize, obstacle: &mut Option<Obstacle>) {
-    match (failure, *obstacle) {
-        (None, None) => {}
-        (None, Some(former)) => {
-            tracing::info!(store.obstacle = %former, "the store writes again");
-            *obstacle = None;
-        }
-        (Some(Broken { obstacle: Some(new), .. }), Some(former)) if *new == former => {}
-        (Some(Broken { obstacle: Some(new), cause }), _) => {
-            tracing::error!(
-                error.cause = cause,
-                "the store cannot write: {new}; it reads on, and tries to write with each request"
-            );
-            *obstacle = Some(*new);
-        }
-        (Some(Broken { cause, .. }), _) => {
-            tracing::error!(error.cause = cause, batch.jobs = jobs, "a batch was not committed");
         }
     }
 }

@@ -147,6 +147,7 @@ impl Part {
         let tried = timeout(try_timeout, append(pool, &mut self.jobs, self.waits)).await;
         match tried.unwrap_or_else(|_| Err(Fault::timed_out())) {
             Ok(answers) => {
+                tracing::debug!("a batch of appends is committed");
                 for (job, answer) in self.jobs.into_iter().zip(answers) {
                     job.answer(answer.map_err(Fault::Refused));
                 }

@@ -179,3 +179,23 @@ async fn says_so_when_every_connection_is_taken() {
     assert_unavailable(too_long.await);
     node.instance().await.unwrap();
 }
+
+#[tokio::test]
+async fn is_not_usable_where_it_takes_no_writes() {
+    let server = Server::shared();
+    let url = server.fresh_database();
+    let config = super::config(url.clone());
+    crate::postgres::migrate(&config).await.unwrap();
+    Postgres::connect(&config).await.unwrap().usable().await.unwrap();
+    let name = url.rsplit('/').next().and_then(|name| name.split('?').next()).unwrap().to_owned();
+    blocking(move || {
+        let read_only = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
+        server.sql(&name, &read_only)
+    })
+    .await;
+    let node = Postgres::connect(&config).await.unwrap();
+    node.instance().await.expect("it can be read");
+    let error = node.usable().await.unwrap_err();
+    let StoreError::Unavailable { source, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(source.to_string(), "the database is read-only");
+}

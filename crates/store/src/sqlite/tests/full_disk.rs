@@ -15,6 +15,7 @@ use super::super::Sqlite;
 use crate::{
     Store, StoreError,
     contract::scene::{NOW, friends, words},
+    instance::Instance,
     log::Logs,
 };
 
@@ -147,8 +148,14 @@ async fn says_what_is_wrong_at_work_and_at_the_start() {
     let error = writer.store.set_password(author, "x".repeat(1 << 20)).await.unwrap_err();
     let StoreError::Unavailable { source, .. } = &error else { panic!("{error:?}") };
     assert!(source.to_string().contains("the disk is full"), "{source}");
+    let error = sqlite.usable().await.unwrap_err();
+    let StoreError::Unavailable { source, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(source.to_string(), "the disk is full");
     disk.free();
+    // It is too small a disk for a try that says much, so that the next write has to show it.
+    assert!(sqlite.usable().await.is_err());
     assert_eq!(writer.append(author, &mut acknowledged).await, 0);
+    sqlite.usable().await.unwrap();
     assert_eq!(entries(&*sqlite, writer.conversation).await, acknowledged);
 
     // A start on a full disk is refused with the same words, and harms nothing.
@@ -161,4 +168,17 @@ async fn says_what_is_wrong_at_work_and_at_the_start() {
     assert!(source.to_string().contains("the disk is full"), "{source}");
     disk.free();
     assert_eq!(entries(&super::open(disk.path()), conversation).await, acknowledged);
+}
+
+#[tokio::test]
+async fn is_usable_again_as_soon_as_there_is_room_though_nobody_writes() {
+    let disk = SmallDisk::mount(DISK_BYTES);
+    let sqlite = Arc::new(super::open(disk.path()));
+    let (writer, author) = Writer::new(&sqlite).await;
+    disk.fill();
+    assert_eq!(sqlite.usable().await.ok(), Some(()), "nothing was refused yet");
+    writer.store.set_password(author, "x".repeat(1 << 20)).await.unwrap_err();
+    assert!(sqlite.usable().await.is_err());
+    disk.free();
+    sqlite.usable().await.unwrap();
 }
