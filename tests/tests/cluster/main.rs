@@ -30,6 +30,8 @@ logins_per_network_per_5_minutes = 100000
 logins_per_name_and_network_per_5_minutes = 100000
 logins_per_name_per_5_minutes = 100000
 registrations_per_network_per_hour = 100000
+[log]
+filter = "info,skein_chat::drain=debug"
 [verify]
 codes_per_network_per_hour = 100000
 "#;
@@ -49,5 +51,6 @@ async fn many_processes_are_one_service() {
     operators::operators_see_and_change_the_cluster(&scene).await;
     drain::a_node_is_drained_without_a_gap(&mut scene).await;
     away::who_is_away_makes_the_gate_say_when_to_come_back(&mut scene).await;
+    away::an_account_is_disabled_while_redis_is_away(&mut scene).await;
     certificate::an_expired_certificate_is_named_and_the_rest_goes_on(&mut scene).await;
 }
