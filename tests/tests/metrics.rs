@@ -1,4 +1,5 @@
-//! Every metric has a unit and a help, and the dashboard and the alerts name metrics that exist.
+//! Every metric has a unit and a help and is explained to operators, and the dashboard, the alerts
+//! and the scrape configuration name what exists.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -70,10 +71,16 @@ fn each_metric_has_a_unit_and_a_help() {
     assert!(seen.len() > 30, "{seen:?}");
 }
 
-#[test]
-fn dashboards_and_alerts_name_metrics_that_exist() {
+/// The names of all metrics.
+fn known() -> BTreeSet<String> {
     let mut known: BTreeSet<String> = OF_THE_PROCESS.iter().map(|&name| name.to_owned()).collect();
     known.extend(declared().into_iter().flat_map(|(_, names, _)| names.into_values()));
+    known
+}
+
+#[test]
+fn dashboards_and_alerts_name_metrics_that_exist() {
+    let known = known();
     for file in ["deploy/grafana/skein.json", "deploy/prometheus/alerts.yml"] {
         let text = read(&root().join(file));
         if file.ends_with(".json") {
@@ -88,5 +95,33 @@ fn dashboards_and_alerts_name_metrics_that_exist() {
             let exists = known.contains(name) || bare.is_some_and(|bare| known.contains(bare));
             assert!(exists, "{file} names {name}, which nothing counts");
         }
+    }
+}
+
+#[test]
+fn operators_can_read_of_every_metric_and_every_alert() {
+    let page = read(&root().join("docs/operations.md"));
+    for name in known() {
+        assert!(page.contains(&format!("`{name}`")), "docs/operations.md says nothing of {name}");
+    }
+    let alerts = read(&root().join("deploy/prometheus/alerts.yml"));
+    let alerts: Vec<_> = alerts.lines().filter_map(|line| line.split_once("- alert: ")).collect();
+    assert!(alerts.len() > 3, "{alerts:?}");
+    for (_, alert) in alerts {
+        let row = format!("| `{alert}` (");
+        assert!(page.contains(&row), "docs/operations.md does not say what to do at {alert}");
+    }
+}
+
+#[test]
+fn the_processes_of_the_compose_file_are_scraped() {
+    let compose = read(&root().join("deploy/compose.yaml"));
+    let scraped = read(&root().join("deploy/prometheus/prometheus.yml"));
+    let named: Vec<_> =
+        scraped.split(['[', ' ', ',', ']']).filter_map(|one| one.strip_suffix(":9090")).collect();
+    assert!(named.len() > 3, "{named:?}");
+    for name in named {
+        let key = format!("\n  {name}:");
+        assert!(compose.contains(&key), "deploy/compose.yaml has no {name}");
     }
 }

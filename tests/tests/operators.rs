@@ -3,6 +3,7 @@
 //! wrong.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::Path,
     process::{Command, Output, Stdio},
@@ -11,7 +12,7 @@ use std::{
 };
 
 use serde_json::Value;
-use skein_testkit::{binaries::binary, cli::Cli, server::Server};
+use skein_testkit::{PATIENCE, binaries::binary, cli::Cli, server::Server};
 use tempfile::TempDir;
 
 /// The words of a command that must succeed.
@@ -62,6 +63,10 @@ fn accounts_are_looked_after_with_and_without_a_running_server() {
     let names: Vec<_> = names.iter().map(|user| user["name"].as_str().expect("a name")).collect();
     assert_eq!(names, ["alice", "bob"]);
     assert_eq!(admin(&data, &["nodes"])[0]["node"], "chat-1");
+    // It is the only one, and nobody could connect any more.
+    assert_eq!(refused(&data, &["drain", "chat-1"]), "last_node");
+    assert_eq!(refused(&data, &["drain", "chat-9"]), "not_found");
+    assert_eq!(admin(&data, &["nodes"])[0]["draining"], false);
 
     let mut watching = bob.start(&["watch"]);
     watching.find(|event| event["caught_up"] == true);
@@ -91,6 +96,40 @@ fn accounts_are_looked_after_with_and_without_a_running_server() {
     admin(&data, &["users", "reset", "alice"]);
     let mails = server.mails();
     assert!(mails.iter().any(|mail| mail.contains("alice@example.org")), "{mails:?}");
+
+    let draining = admin(&data, &["drain", "chat-1", "--over", "1s", "--force"]);
+    assert_eq!(draining[0]["over_ms"], 1000);
+    // Who is told twice is told the same.
+    assert_eq!(admin(&data, &["drain", "chat-1", "--over", "9s"])[0]["over_ms"], 1000);
+    assert_eq!(admin(&data, &["nodes"])[0]["draining"], true);
+}
+
+/// Open uploads: more than the server tells of in one answer.
+const UPLOADS: usize = 1_001;
+
+#[test]
+fn open_uploads_are_listed_to_the_last() {
+    let server = Server::start();
+    let data = server.data();
+    let _alice = Cli::registered(server.http(), "alice");
+    assert!(admin(&data, &["uploads"]).is_empty());
+    // An account may not have so many. Five at a time were touched at the same moment.
+    let store = rusqlite::Connection::open(data.join("skein.db")).expect("the store");
+    store.busy_timeout(PATIENCE).expect("a timeout");
+    let open = "WITH RECURSIVE upload (at) AS \
+                (SELECT 1 UNION ALL SELECT at + 1 FROM upload WHERE at < ?1) \
+                INSERT INTO uploads (account, id, blob, size, media_type, hash, state, durable, \
+                hash_state, touched_ms) \
+                SELECT (SELECT id FROM accounts WHERE name = 'alice'), randomblob(16), \
+                randomblob(16), 5, 'text/plain', zeroblob(32), 1, 0, x'', at / 5 FROM upload";
+    store.execute(open, [i64::try_from(UPLOADS).expect("a count")]).expect("they are opened");
+    let listed = admin(&data, &["uploads"]);
+    let ids: BTreeSet<_> = listed.iter().map(|one| one["upload"].to_string()).collect();
+    assert_eq!((listed.len(), ids.len()), (UPLOADS, UPLOADS), "each once");
+    assert!(
+        listed.is_sorted_by_key(|one| one["touched_ms"].as_u64()),
+        "the longest untouched first"
+    );
 }
 
 #[test]

@@ -19,8 +19,8 @@ use skein_core::{
 use skein_store::{
     StoreError,
     upload::{
-        Checkpoint, CompletingUpload, Opening, Quota, StaleUpload, UploadRecord, UploadState,
-        Uploads, charged_bytes,
+        Checkpoint, CompletingUpload, Opening, Quota, StaleUpload, UploadPlace, UploadRecord,
+        UploadState, Uploads, charged_bytes,
     },
 };
 
@@ -282,8 +282,19 @@ impl Uploads for Ledger {
         Ok(found.into_iter().map(known).collect())
     }
 
-    async fn open_uploads(&self, limit: usize) -> Result<Vec<UploadRecord>, StoreError> {
+    async fn open_uploads(
+        &self,
+        after: Option<UploadPlace>,
+        limit: usize,
+    ) -> Result<Vec<UploadRecord>, StoreError> {
         let mut found = self.book().records();
+        let place = |UploadRecord { touched, account, id, .. }: &_| UploadPlace {
+            touched: *touched,
+            account: *account,
+            id: *id,
+        };
+        found.sort_by_key(place);
+        found.retain(|record| after.is_none_or(|after| place(record) > after));
         found.truncate(limit);
         Ok(found)
     }

@@ -2,6 +2,7 @@
 //! folder; with none running it works on the folder itself, and with a database configured on the
 //! parts of the cluster.
 
+mod line;
 mod show;
 pub(crate) mod socket;
 mod wait;
@@ -9,34 +10,21 @@ mod wait;
 use std::{
     path::{PathBuf, absolute},
     process::ExitCode,
-    sync::Arc,
     time::Duration,
 };
 
 use clap::{Args, Subcommand};
-use skein_bus::hint::Hints;
-use skein_core::{
-    port::{directory::Directory, verifier::Verifier},
-    time::Clock,
-};
-use skein_ops::{clock::SystemClock, health::Health, lifecycle::Shutdown};
-use skein_rpc::credentials::Credentials;
-use skein_status::Status;
-use skein_store::postgres;
 
-use self::show::Show;
 pub(crate) use self::show::printable;
+use self::{
+    line::{Line, UseOfBus},
+    show::Show,
+};
 use crate::{
-    Config, StartError, backup,
-    folder::{self, DataFolder, FolderError},
-    operator::{Answer, Failure, Operator, Order, USERS_MAX},
-    parts::{self, Truth},
-    patience::Patience,
+    Config, backup,
+    operator::{Answer, Failure, Order, UPLOADS_MAX, USERS_MAX, Upload},
     sentence,
 };
-
-/// How long a command waits for the parts of a cluster.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What to do.
 #[derive(Debug, Args)]
@@ -62,6 +50,10 @@ enum Command {
         /// Over which time, as in 30s or 5m
         #[arg(long, value_name = "TIME", default_value = "10s", value_parser = span)]
         over: Duration,
+        /// Also if no other node takes its sessions: they end, and nobody can connect until it is
+        /// started again
+        #[arg(long)]
+        force: bool,
     },
     /// List open uploads, the longest untouched first
     Uploads,
@@ -141,7 +133,8 @@ async fn command(command: Command, config: &Config, show: Show) -> Result<(), Fa
             let restored = restored.map_err(|error| Failure::new("restore", sentence(&error)))?;
             return show.restored(&restored);
         }
-        Command::Users(Users::List) => return list(config, show).await,
+        Command::Users(Users::List) => return list_users(config, show).await,
+        Command::Uploads => return list_uploads(config, show).await,
         Command::Users(Users::Show { name }) => Order::User { name },
         Command::Users(Users::Disable { name }) => Order::Disable { name },
         Command::Users(Users::Enable { name }) => Order::Enable { name },
@@ -149,25 +142,25 @@ async fn command(command: Command, config: &Config, show: Show) -> Result<(), Fa
         Command::Users(Users::Sessions { name }) => Order::Sessions { name },
         Command::Users(Users::Kick { name, device }) => Order::Kick { name, device },
         Command::Nodes => Order::Nodes,
-        Command::Drain { node, over } => {
-            Order::Drain { node, over_ms: u64::try_from(over.as_millis()).unwrap_or(u64::MAX) }
+        Command::Drain { node, over, force } => {
+            let over_ms = u64::try_from(over.as_millis()).unwrap_or(u64::MAX);
+            Order::Drain { node, over_ms, force }
         }
-        Command::Uploads => Order::Uploads,
         Command::Storage => Order::Storage,
         Command::Backup { dir } => {
             let unnamed = |error: std::io::Error| Failure::new("invalid", error.to_string());
             Order::Backup { to: absolute(dir).map_err(unnamed)? }
         }
     };
-    let mut line = Line::open(config, order_needs_bus(&order)).await?;
+    let mut line = Line::open(config, UseOfBus::by(&order)).await?;
     let answer = line.ask(order, show).await?;
     line.close().await;
     show.answer(answer)
 }
 
 /// Page after page, so that any number of accounts can be listed.
-async fn list(config: &Config, show: Show) -> Result<(), Failure> {
-    let mut line = Line::open(config, false).await?;
+async fn list_users(config: &Config, show: Show) -> Result<(), Failure> {
+    let mut line = Line::open(config, UseOfBus::None).await?;
     let mut after = None;
     loop {
         let answer = line.ask(Order::Users { after, limit: USERS_MAX }, show).await?;
@@ -180,119 +173,23 @@ async fn list(config: &Config, show: Show) -> Result<(), Failure> {
     Ok(())
 }
 
-const fn order_needs_bus(order: &Order) -> bool {
-    matches!(order, Order::Disable { .. } | Order::Kick { .. } | Order::Nodes | Order::Drain { .. })
-}
-
-/// The way to whoever carries out orders.
-enum Line {
-    /// A running server.
-    Server(PathBuf),
-    /// This process. The folder is held meanwhile, if it is on one.
-    Here { operator: Box<Operator>, _folder: Option<DataFolder> },
-}
-
-impl Line {
-    async fn open(config: &Config, needs_bus: bool) -> Result<Self, Failure> {
-        let socket = folder::socket(&config.data);
-        // Nobody else can have the folder while a server has it.
-        match DataFolder::take_existing(&config.data) {
-            Err(FolderError::Taken(_)) if socket.exists() || config.store.is_none() => {
-                Ok(Self::Server(socket))
-            }
-            taken => match (&config.store, taken) {
-                (Some(store), _) => cluster(config, store, needs_bus).await,
-                (None, Ok(folder)) => embedded(folder, config),
-                (None, Err(error)) => Err(error.into()),
-            }
-            .map_err(|error| Failure::new("unavailable", sentence(&error))),
+/// The same for uploads. One that is touched meanwhile goes to the end, and is listed there again;
+/// a page that is not full ends the list all the same.
+async fn list_uploads(config: &Config, show: Show) -> Result<(), Failure> {
+    let mut line = Line::open(config, UseOfBus::None).await?;
+    let mut after = None;
+    loop {
+        let answer = line.ask(Order::Uploads { after, limit: UPLOADS_MAX }, show).await?;
+        let Answer::Uploads(uploads) = answer else { break };
+        let last = uploads.last().filter(|_| uploads.len() == UPLOADS_MAX);
+        after = last.map(Upload::place);
+        show.answer(Answer::Uploads(uploads))?;
+        if after.is_none() {
+            break;
         }
     }
-
-    /// The answer to an order. Somebody who waits for it is told that it takes its time.
-    async fn ask(&mut self, order: Order, show: Show) -> Result<Answer, Failure> {
-        let doing = wait::doing(&order);
-        let most = socket::patience(&order);
-        wait::telling(|waited| show.waiting(doing, waited, most), self.answer(order)).await
-    }
-
-    async fn answer(&mut self, order: Order) -> Result<Answer, Failure> {
-        let answer = match self {
-            Self::Here { operator, .. } => operator.perform(order).await,
-            Self::Server(socket) => {
-                let away = |why: String| Failure::new("unavailable", why);
-                let patience = socket::patience(&order);
-                let answer = socket::ask(socket, &order, patience).await.map_err(|error| {
-                    away(format!("the server at {} does not answer: {error}", socket.display()))
-                })?;
-                answer.ok_or_else(|| {
-                    away(
-                        "the server takes no orders: it starts or stops, or its log says why"
-                            .to_owned(),
-                    )
-                })?
-            }
-        };
-        match answer {
-            Answer::Failed(failure) => Err(failure),
-            answer => Ok(answer),
-        }
-    }
-
-    async fn close(self) {
-        if let Self::Here { operator, .. } = self {
-            operator.truth.close().await;
-        }
-    }
-}
-
-/// On the folder of a server that is stopped. Its store is migrated by that server, and by nobody
-/// who only wants to look: an upgrade can then still be called off.
-fn embedded(folder: DataFolder, config: &Config) -> Result<Line, StartError> {
-    let truth = Truth::open_migrated(&folder.store())?;
-    let operator = Operator {
-        truth,
-        hints: None,
-        directory: None,
-        verifier: None,
-        blobs: config.blobs.is_none().then(|| folder.blobs()),
-        clock: Arc::new(SystemClock),
-    };
-    Ok(Line::Here { operator: Box::new(operator), _folder: Some(folder) })
-}
-
-/// On the parts of a cluster.
-async fn cluster(
-    config: &Config,
-    store: &postgres::Config,
-    needs_bus: bool,
-) -> Result<Line, StartError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let shutdown = Shutdown::new();
-    let patience = Patience::new(PATIENCE, &shutdown);
-    let truth = Truth::connect(store, &patience).await?;
-    let mut hints: Option<Arc<dyn Hints>> = None;
-    let mut directory: Option<Arc<dyn Directory>> = None;
-    let mut verifier: Option<Arc<dyn Verifier>> = None;
-    if let Some(rpc) = &config.rpc {
-        let credentials = Credentials::load(rpc, Arc::clone(&clock))?;
-        if !rpc.status.is_empty() {
-            let client = skein_rpc::directory::Client::new(&rpc.status, &credentials)?;
-            directory = Some(Arc::new(client));
-        }
-        if !rpc.verify.is_empty() {
-            let client = skein_rpc::verifier::Client::new(&rpc.verify, &credentials)?;
-            verifier = Some(Arc::new(client));
-        }
-    }
-    if needs_bus && config.bus.is_some() {
-        let bus = parts::bus(config.bus.as_ref(), &patience, &Health::default()).await?;
-        hints = Some(bus.clone());
-        // Status keeps everything on the bus, so that it can be here as well as anywhere.
-        directory.get_or_insert_with(|| Arc::new(Status::new(bus)));
-    }
-    let operator = Operator { truth, hints, directory, verifier, blobs: None, clock };
-    Ok(Line::Here { operator: Box::new(operator), _folder: None })
+    line.close().await;
+    Ok(())
 }
 
 /// A span of time as people write it.

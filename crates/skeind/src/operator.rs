@@ -8,21 +8,21 @@ use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use skein_bus::hint::{Delivery, EndReason, Hint, Hints, Topic};
 use skein_core::{
-    id::{AccountId, DeviceId},
+    id::{AccountId, DeviceId, UploadId},
     name::Username,
     port::{
-        directory::Directory,
+        directory::{Directory, NodeReport},
         verifier::{Purpose, Verifier},
     },
     refusal::{Code, Refusal},
-    time::Clock,
+    time::{Clock, Timestamp},
 };
-use skein_store::{Store, account::AccountRecord};
+use skein_store::{Store, account::AccountRecord, upload::UploadPlace};
 use tokio::time::timeout;
 
 pub(crate) use self::order::{
-    Answer, Backup, Draining, Failure, Kicked, MISSING_LISTED_MAX, Node, Order, Reset, Session,
-    Storage, USERS_MAX, Upload, User,
+    Answer, Backup, Draining, Failure, Kicked, MISSING_LISTED_MAX, Node, Order, Place, Reset,
+    Session, Storage, UPLOADS_MAX, USERS_MAX, Upload, User,
 };
 use crate::{backup, parts::Truth};
 
@@ -30,8 +30,6 @@ use crate::{backup, parts::Truth};
 const ECHO_TIMEOUT: Duration = Duration::from_secs(2);
 /// Deliveries that wait meanwhile.
 const ECHO_CAPACITY: usize = 8;
-/// Uploads in one answer at most.
-const UPLOADS_MAX: usize = 500;
 
 /// What an operator works with.
 pub(crate) struct Operator {
@@ -71,13 +69,8 @@ impl Operator {
             Order::Sessions { name } => self.sessions(&name).await,
             Order::Kick { name, device } => self.kick(&name, device.as_deref()).await,
             Order::Nodes => self.nodes().await,
-            Order::Drain { node, over_ms } => {
-                let over = Duration::from_millis(over_ms);
-                let holds = self.directory()?.drain(&node, over).await?;
-                let over_ms = u64::try_from(holds.as_millis()).unwrap_or(u64::MAX);
-                Ok(Answer::Draining(Draining { node, over_ms }))
-            }
-            Order::Uploads => self.uploads().await,
+            Order::Drain { node, over_ms, force } => self.drain(node, over_ms, force).await,
+            Order::Uploads { after, limit } => self.uploads(after, limit).await,
             Order::Storage => self.storage().await,
             Order::Backup { to } => {
                 let store = self.truth.sqlite().ok_or_else(not_embedded)?;
@@ -91,11 +84,9 @@ impl Operator {
         let id = self.account(name).await?.profile.id;
         let since = disable.then(|| self.clock.now());
         self.store().set_disabled(id, since).await.map_err(|error| error.into_refusal())?;
-        if disable {
-            self.end_sessions(id).await;
-        }
         tracing::info!(account.id = id.0, disabled = disable, "an operator changed an account");
-        Ok(Answer::User(self.account(name).await?.into()))
+        let told = !disable || self.end_sessions(id).await;
+        Ok(in_time(told, Answer::User(self.account(name).await?.into())))
     }
 
     async fn reset(&self, name: &str) -> Result<Answer, Failure> {
@@ -135,9 +126,9 @@ impl Operator {
         if device.is_some() && logins == 0 {
             return Err(Failure::new("not_found", "that device has no login"));
         }
-        self.end_sessions(account.id).await;
         tracing::info!(account.id = account.id.0, logins, "an operator ended logins");
-        Ok(Answer::Kicked(Kicked { name: account.name.to_string(), logins }))
+        let told = self.end_sessions(account.id).await;
+        Ok(in_time(told, Answer::Kicked(Kicked { name: account.name.to_string(), logins })))
     }
 
     async fn nodes(&self) -> Result<Answer, Failure> {
@@ -154,8 +145,35 @@ impl Operator {
         Ok(Answer::Nodes(nodes.collect()))
     }
 
-    async fn uploads(&self) -> Result<Answer, Failure> {
-        let uploads = self.store().open_uploads(UPLOADS_MAX).await;
+    /// Orders a node to drain. Not one that is the last, unless `force`: its sessions would end, and
+    /// a drain that has begun is not taken back. Two operators who drain the last two at the same
+    /// moment are not kept from it.
+    async fn drain(&self, node: String, over_ms: u64, force: bool) -> Result<Answer, Failure> {
+        let directory = self.directory()?;
+        if !force && is_last(&node, &directory.nodes().await?) {
+            return Err(Failure::new(
+                "last_node",
+                format!(
+                    "no other chat node takes sessions: all of {node} would end, and nobody could \
+                     connect until it is started again. Start another first, or say --force"
+                ),
+            ));
+        }
+        let holds = directory.drain(&node, Duration::from_millis(over_ms)).await?;
+        let over_ms = u64::try_from(holds.as_millis()).unwrap_or(u64::MAX);
+        Ok(Answer::Draining(Draining { node, over_ms }))
+    }
+
+    async fn uploads(&self, after: Option<Place>, limit: usize) -> Result<Answer, Failure> {
+        let after = after.map(|place| {
+            let id: UploadId = place.upload.parse().map_err(|bad| {
+                Failure::new(Code::Invalid.name(), format!("the upload to go on from: {bad}"))
+            })?;
+            let (touched, account) = (Timestamp(place.touched_ms), AccountId(place.account));
+            Ok::<_, Failure>(UploadPlace { touched, account, id })
+        });
+        let limit = limit.min(UPLOADS_MAX);
+        let uploads = self.store().open_uploads(after.transpose()?, limit).await;
         let uploads = uploads.map_err(|error| error.into_refusal())?;
         let uploads = uploads.into_iter().map(|upload| Upload {
             account: upload.account.0,
@@ -193,9 +211,9 @@ impl Operator {
     }
 
     /// Tells the chat nodes that sessions have lost their login, and waits until the bus has it:
-    /// this process may be about to end.
-    async fn end_sessions(&self, account: AccountId) {
-        let Some(hints) = &self.hints else { return };
+    /// this process may be about to end. Whether it has, or nobody need be told.
+    async fn end_sessions(&self, account: AccountId) -> bool {
+        let Some(hints) = &self.hints else { return true };
         let topic = Topic::Account(account);
         let mut echo = hints.subscribe(ECHO_CAPACITY);
         echo.topics.watch(&[topic]).await;
@@ -208,9 +226,7 @@ impl Operator {
             }
             false
         };
-        if !timeout(ECHO_TIMEOUT, heard).await.unwrap_or(false) {
-            tracing::warn!("the bus is away: sessions that are live end once it is back");
-        }
+        timeout(ECHO_TIMEOUT, heard).await.unwrap_or(false)
     }
 
     fn store(&self) -> &dyn Store {
@@ -241,10 +257,54 @@ impl From<AccountRecord> for User {
     }
 }
 
+/// What is answered where the chat nodes were told, and where not.
+fn in_time(told: bool, answer: Answer) -> Answer {
+    if told { answer } else { Answer::Late(Box::new(answer)) }
+}
+
+/// Whether sessions have nowhere to go from this node, which takes some itself.
+fn is_last(node: &str, nodes: &[NodeReport]) -> bool {
+    let open = |report: &NodeReport| !report.draining && report.node.name == node;
+    let takes = |report: &NodeReport| {
+        report.node.name != node && !report.draining && report.sessions < report.sessions_max
+    };
+    nodes.iter().any(open) && !nodes.iter().any(takes)
+}
+
 fn not_embedded() -> Failure {
     Failure::new(
         Code::Invalid.name(),
         "this is for the embedded store; PostgreSQL is backed up with its own tools (see \
          docs/operations.md)",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use skein_core::port::directory::{ChatNode, Trust};
+
+    use super::*;
+
+    #[test]
+    fn a_node_is_the_last_when_no_other_takes_its_sessions() {
+        let node = |name: &str, sessions, draining| {
+            let trust = Trust::Fingerprints(Vec::new());
+            let node = ChatNode { name: name.to_owned(), address: String::new(), trust };
+            let (memory_bytes, cpu_permille, sessions_max) = (0, 0, 10);
+            NodeReport { node, sessions, sessions_max, draining, memory_bytes, cpu_permille }
+        };
+        let a = node("a", 3, false);
+        for (others, last) in [
+            (vec![], true),
+            (vec![node("b", 3, true)], true),
+            (vec![node("b", 10, false)], true),
+            (vec![node("b", 3, true), node("c", 9, false)], false),
+        ] {
+            let all = [vec![a.clone()], others].concat();
+            assert_eq!(is_last("a", &all), last, "{all:?}");
+        }
+        // Who is not there is not found, and who drains already is told so.
+        assert!(!is_last("z", &[a]));
+        assert!(!is_last("a", &[node("a", 3, true)]));
+    }
 }

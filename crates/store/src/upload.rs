@@ -148,6 +148,23 @@ pub struct UploadRecord {
     pub touched: Timestamp,
 }
 
+/// Where an upload stands in the list of the open ones. It goes to the end whenever it is touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UploadPlace {
+    /// When it was opened last, or its last checkpoint.
+    pub touched: Timestamp,
+    /// Whose.
+    pub account: AccountId,
+    /// Which.
+    pub id: UploadId,
+}
+
+impl UploadPlace {
+    /// Before all that there are: accounts are numbered from one on.
+    pub(crate) const BEGINNING: Self =
+        Self { touched: Timestamp(0), account: AccountId(0), id: UploadId([0; 16]) };
+}
+
 /// An upload whose bytes are all there and verified, and which is not yet complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompletingUpload {
@@ -238,8 +255,13 @@ pub trait Uploads: Send + Sync {
         limit: usize,
     ) -> Result<Vec<CompletingUpload>, StoreError>;
 
-    /// Open uploads, the longest untouched first, at most `limit`: for operators.
-    async fn open_uploads(&self, limit: usize) -> Result<Vec<UploadRecord>, StoreError>;
+    /// Open uploads that come after `after` in their list, the longest untouched first, at most
+    /// `limit`: for operators.
+    async fn open_uploads(
+        &self,
+        after: Option<UploadPlace>,
+        limit: usize,
+    ) -> Result<Vec<UploadRecord>, StoreError>;
 
     /// Throws an open upload away, whose blob would be called `blob`; given a time, only one that was
     /// neither opened nor recorded since then. Whether there was one. One that is completing stays,

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Client, StatusCode, header::RETRY_AFTER};
 use serde_json::{Value, json};
-use skein_testkit::{cli::PASSWORD, eventually};
+use skein_client::{Event, Status};
+use skein_testkit::{PATIENCE, cli::PASSWORD, eventually};
 use tokio::task::block_in_place;
 
-use crate::scene::Scene;
+use crate::scene::{LIVE_MAX, Scene};
 
 /// How long the gate may take to say that somebody is away: it bounds a hang, and measures nothing.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
@@ -44,6 +45,38 @@ pub(crate) async fn who_is_away_makes_the_gate_say_when_to_come_back(scene: &mut
         scene.cluster.restart("status-1");
     });
     eventually("a login is assigned again", || async {
+        post(scene, "/v1/login", &login).await.0 == StatusCode::OK
+    })
+    .await;
+}
+
+/// An operator shuts somebody out while Redis is away: the store has it at once, and a session that
+/// is open ends when its node looks at the login again.
+pub(crate) async fn an_account_is_disabled_while_redis_is_away(scene: &mut Scene) {
+    scene.register("nora").await;
+    let client = scene.client("nora", "laptop").await;
+    let mut events = client.events().await.expect("the home can be read");
+    client.connect().await.expect("connecting");
+    client.live(LIVE_MAX).await.expect("live");
+    block_in_place(|| {
+        scene.cluster.redis.kill();
+        for (order, done) in [("kick", "logins"), ("disable", "disabled_ms")] {
+            let output = scene.cluster.admin(&["--json", "users", order, "nora"]);
+            assert!(output.status.success(), "{output:?}");
+            let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+            assert!(answer[done].as_u64() > Some(0), "{answer}");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(said.contains("within a minute"), "{said}");
+        }
+        scene.cluster.redis.resume();
+    });
+    let ended =
+        async { while !matches!(events.next().await, Some(Event::Status(Status::Stopped(_)))) {} };
+    tokio::time::timeout(PATIENCE, ended).await.expect("it ends in time");
+    let login = json!({
+        "name": "dora", "password": PASSWORD, "device": "00".repeat(16), "device_name": "test",
+    });
+    eventually("the nodes are known again", || async {
         post(scene, "/v1/login", &login).await.0 == StatusCode::OK
     })
     .await;

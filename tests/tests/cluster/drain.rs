@@ -1,5 +1,5 @@
-//! Nodes are drained while messages and files go through them: nothing is lost, doubled or out of
-//! order. How long messages took, and how often a client was offline, is printed: that is a matter
+//! Nodes are drained while messages and files go through them, one because an operator says so, one
+//! because its process is told to end: nothing is lost, doubled or out of order. How long messages took, and how often a client was offline, is printed: that is a matter
 //! of time, which a test does not judge.
 
 use std::{
@@ -13,11 +13,18 @@ use std::{
 };
 
 use skein_client::{Client, ConversationId, EntryId, Event, LogId, Seq, Text};
-use skein_testkit::PATIENCE;
+use skein_testkit::{PATIENCE, eventually};
 use tokio::task::{JoinHandle, block_in_place};
 
-use crate::scene::{Pair, Scene};
+use crate::{
+    operators,
+    scene::{Pair, Scene},
+};
 
+/// The node that an operator drains.
+const ORDERED: &str = "chat-1";
+/// The node that is only told to end.
+const STOPPED: &str = "chat-2";
 /// Conversations: enough that each node has some of their members.
 const PAIRS: usize = 6;
 /// Time between two messages of one member: with twelve of them, 50 messages a second.
@@ -65,22 +72,27 @@ pub(crate) async fn a_node_is_drained_without_a_gap(scene: &mut Scene) {
     tokio::time::sleep(UNDISTURBED).await;
     println!("undisturbed: the slowest message took {:?}", notes.take_slowest());
     // One after the other, so that every session is moved, and there is always somewhere to go.
-    for name in ["chat-1", "chat-2"] {
-        block_in_place(|| {
-            let over = format!("{}s", DRAIN_OVER.as_secs());
-            let output = scene.cluster.admin(&["drain", name, "--over", &over]);
-            assert!(output.status.success(), "{output:?}");
-        });
-        tokio::time::sleep(DRAIN_OVER + Duration::from_secs(2)).await;
-        println!("{name} drained: the slowest message took {:?}", notes.take_slowest());
-        block_in_place(|| {
-            scene.cluster.terminate(name);
-            let status = scene.cluster.wait(name);
-            assert!(status.success(), "{name} ended with {status}:\n{}", scene.cluster.log(name));
-            scene.cluster.restart(name);
-        });
-        println!("{name} ended and is back: the slowest took {:?}", notes.take_slowest());
-    }
+    block_in_place(|| {
+        let over = format!("{}s", DRAIN_OVER.as_secs());
+        let output = scene.cluster.admin(&["drain", ORDERED, "--over", &over]);
+        assert!(output.status.success(), "{output:?}");
+    });
+    tokio::time::sleep(DRAIN_OVER + Duration::from_secs(2)).await;
+    println!("{ORDERED} drained: the slowest message took {:?}", notes.take_slowest());
+    end_and_start(scene, ORDERED);
+    println!("{ORDERED} ended and is back: the slowest took {:?}", notes.take_slowest());
+    // Its process gets SIGTERM, and nothing was said before.
+    let sessions = || block_in_place(|| operators::sessions(scene, STOPPED));
+    eventually("it has sessions", || async { sessions() > 0 }).await;
+    let (sessions, told) = (sessions(), told_to_move(scene));
+    end_and_start(scene, STOPPED);
+    let told = told_to_move(scene) - told;
+    println!(
+        "{STOPPED} ended with {sessions} sessions, of which it sent {told} elsewhere, and is back: \
+         the slowest took {:?}",
+        notes.take_slowest()
+    );
+    assert!(told > 0, "sessions were ended, not moved:\n{}", scene.cluster.log(STOPPED));
     notes.over.store(true, Ordering::Relaxed);
     for task in tasks {
         tokio::time::timeout(PATIENCE, task).await.expect("in time").expect("nothing is wrong");
@@ -93,6 +105,20 @@ pub(crate) async fn a_node_is_drained_without_a_gap(scene: &mut Scene) {
         pair.left.close().await;
         pair.right.close().await;
     }
+}
+
+fn end_and_start(scene: &mut Scene, name: &str) {
+    block_in_place(|| {
+        scene.cluster.terminate(name);
+        let status = scene.cluster.wait(name);
+        assert!(status.success(), "{name} ended with {status}:\n{}", scene.cluster.log(name));
+        scene.cluster.restart(name);
+    });
+}
+
+/// How often the node that is only stopped has told a session to move, by its log.
+fn told_to_move(scene: &Scene) -> usize {
+    scene.cluster.log(STOPPED).matches("a session is told to move").count()
 }
 
 impl Notes {

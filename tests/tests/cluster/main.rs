@@ -37,7 +37,7 @@ logins_per_name_per_5_minutes = 100000
 registrations_per_network_per_hour = 100000
 [log]
 format = "json"
-filter = """info,skein_chat::answer=debug,skein_rpc::server::guard=debug,\
+filter = """info,skein_chat::answer=debug,skein_chat::drain=debug,skein_rpc::server::guard=debug,\
 skein_store::postgres::log::batch=debug"""
 [verify]
 codes_per_network_per_hour = 100000
@@ -62,5 +62,6 @@ async fn many_processes_are_one_service() {
     metrics::each_role_tells_what_it_counts(&scene).await;
     trace::one_id_is_found_from_the_gate_to_the_store(&scene).await;
     away::who_is_away_makes_the_gate_say_when_to_come_back(&mut scene).await;
+    away::an_account_is_disabled_while_redis_is_away(&mut scene).await;
     certificate::an_expired_certificate_is_named_and_the_rest_goes_on(&mut scene).await;
 }

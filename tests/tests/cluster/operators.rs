@@ -36,6 +36,13 @@ pub(crate) async fn operators_see_and_change_the_cluster(scene: &Scene) {
     });
 }
 
+/// How many sessions a chat node has, as it said last.
+pub(crate) fn sessions(scene: &Scene, node: &str) -> u64 {
+    let nodes = admin(scene, &["nodes"]);
+    let found = nodes.iter().find(|one| one["node"] == node);
+    found.and_then(|node| node["sessions"].as_u64()).unwrap_or(0)
+}
+
 fn every_part_is_well(scene: &Scene) {
     let output = skeind(scene, &[], &["doctor", "--json"]);
     let findings = objects(&output);

@@ -43,6 +43,13 @@ impl Show {
                 self.each(std::slice::from_ref(&made), |made| backup("copied", made))?;
                 incomplete(&made)
             }
+            Answer::Late(done) => {
+                warn(
+                    "done, but the bus is away or not configured: sessions that are open end when \
+                     their node looks at the login again, within a minute",
+                );
+                self.answer(*done)
+            }
             Answer::Failed(failure) => Err(failure),
         }
     }
@@ -88,6 +95,12 @@ impl Show {
         }
         Ok(())
     }
+}
+
+/// Tells of something that an operator should know of what was done. Programs go by the answer.
+fn warn(words: &str) {
+    // There is nobody left to tell if this fails.
+    writeln!(io::stderr(), "skeind: {words}").ok();
 }
 
 fn user(user: &User) -> String {

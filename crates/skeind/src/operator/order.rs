@@ -57,9 +57,16 @@ pub(crate) enum Order {
         node: String,
         /// Over how many milliseconds.
         over_ms: u64,
+        /// Also if there is no other that takes its sessions.
+        force: bool,
     },
-    /// Tells of open uploads.
-    Uploads,
+    /// Tells of open uploads after this one, the longest untouched first, at most so many.
+    Uploads {
+        /// The last that is known.
+        after: Option<Place>,
+        /// At most this many; bounded by [`UPLOADS_MAX`].
+        limit: usize,
+    },
     /// Tells what is stored.
     Storage,
     /// Copies the embedded store and its blobs to a new folder.
@@ -71,6 +78,9 @@ pub(crate) enum Order {
 
 /// Accounts in one answer at most.
 pub(crate) const USERS_MAX: usize = 500;
+
+/// Uploads in one answer at most.
+pub(crate) const UPLOADS_MAX: usize = 500;
 
 /// Missing files that are named in one answer at most.
 pub(crate) const MISSING_LISTED_MAX: usize = 100;
@@ -99,6 +109,9 @@ pub(crate) enum Answer {
     Storage(Storage),
     /// What was copied.
     Backup(Backup),
+    /// It was done, but the chat nodes could not be told: sessions that are open end when their node
+    /// looks at their login again.
+    Late(Box<Self>),
     /// It was not done.
     Failed(Failure),
 }
@@ -198,6 +211,25 @@ pub(crate) struct Upload {
     pub(crate) completing: bool,
     /// When it was opened first, or its last checkpoint.
     pub(crate) touched_ms: u64,
+}
+
+impl Upload {
+    /// Where it stands in the list.
+    pub(crate) fn place(&self) -> Place {
+        let Self { touched_ms, account, upload, .. } = self;
+        Place { touched_ms: *touched_ms, account: *account, upload: upload.clone() }
+    }
+}
+
+/// Where an upload stands in the list of the open ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// When it was opened last, or its last checkpoint.
+    pub(crate) touched_ms: u64,
+    /// Whose it is.
+    pub(crate) account: u64,
+    /// Its id.
+    pub(crate) upload: String,
 }
 
 /// What is stored.

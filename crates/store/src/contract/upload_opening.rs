@@ -14,8 +14,8 @@ use crate::{
     Store, StoreError,
     blob::StorageUse,
     upload::{
-        Checkpoint, CompletingUpload, FILE_BYTES_CHARGED_MIN, Opening, Quota, UploadRecord,
-        UploadState,
+        Checkpoint, CompletingUpload, FILE_BYTES_CHARGED_MIN, Opening, Quota, UploadPlace,
+        UploadRecord, UploadState,
     },
 };
 
@@ -118,7 +118,7 @@ pub(crate) async fn can_be_cancelled_by_its_account(store: Arc<dyn Store>) {
     assert_eq!((gone.account, gone.id, gone.blob, gone.touched), (a, id, blob, at(7)));
     assert_eq!(gone.parts, checkpoint(600).parts);
     assert_eq!(store.cancel_upload(a, id).await.unwrap(), None);
-    assert!(store.open_uploads(10).await.unwrap().is_empty());
+    assert!(store.open_uploads(None, 10).await.unwrap().is_empty());
     // Its account has the room again, and whoever had it open records nothing more.
     let quota = Quota { bytes: FILE_BYTES_CHARGED_MIN, open_uploads: 1 };
     let late = store.checkpoint_upload(a, id, opening(1, 1), checkpoint(700), false, NOW).await;
@@ -232,7 +232,7 @@ pub(crate) async fn is_listed_for_operators(store: Arc<dyn Store>) {
     let a = person(&store, "alice").await.id;
     let b = person(&store, "bob").await.id;
     assert_eq!(store.storage_use().await.unwrap(), StorageUse::default());
-    assert!(store.open_uploads(10).await.unwrap().is_empty());
+    assert!(store.open_uploads(None, 10).await.unwrap().is_empty());
     for (number, by) in [(1, a), (2, a), (3, b), (4, b)] {
         open(&store, by, number).await;
     }
@@ -251,8 +251,13 @@ pub(crate) async fn is_listed_for_operators(store: Arc<dyn Store>) {
         touched: at(touched),
     };
     let all = [record(b, 3, 0, 0), record(b, 4, 40, 1), record(a, 2, SIZE, 2)];
-    assert_eq!(store.open_uploads(10).await.unwrap(), all, "the longest untouched first");
-    assert_eq!(store.open_uploads(2).await.unwrap(), all[..2]);
+    assert_eq!(store.open_uploads(None, 10).await.unwrap(), all, "the longest untouched first");
+    assert_eq!(store.open_uploads(None, 2).await.unwrap(), all[..2]);
+    let place = |UploadRecord { touched, account, id, .. }| UploadPlace { touched, account, id };
+    for (at, record) in all.iter().enumerate() {
+        let rest = store.open_uploads(Some(place(record.clone())), 10).await.unwrap();
+        assert_eq!(rest, all[at + 1..], "what comes after it");
+    }
     let expected = StorageUse { blobs: 1, blob_bytes: SIZE, open_uploads: 3, open_bytes: 3 * SIZE };
     assert_eq!(store.storage_use().await.unwrap(), expected);
 }

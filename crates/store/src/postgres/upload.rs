@@ -22,8 +22,8 @@ use super::{
 use crate::{
     StoreError,
     upload::{
-        self, Checkpoint, CompletingUpload, Opening, Quota, StaleUpload, UploadRecord, UploadState,
-        Uploads,
+        self, Checkpoint, CompletingUpload, Opening, Quota, StaleUpload, UploadPlace, UploadRecord,
+        UploadState, Uploads,
     },
 };
 
@@ -119,16 +119,23 @@ impl Uploads for Postgres {
         .await
     }
 
-    async fn open_uploads(&self, limit: usize) -> Result<Vec<UploadRecord>, StoreError> {
+    async fn open_uploads(
+        &self,
+        after: Option<UploadPlace>,
+        limit: usize,
+    ) -> Result<Vec<UploadRecord>, StoreError> {
+        let UploadPlace { touched, account, id: upload } = after.unwrap_or(UploadPlace::BEGINNING);
         self.read("list open uploads", |db| async move {
             // Each half is read from its index up to the limit, and not the complete ones.
             let sql = "SELECT account, id, blob, size, durable, state, touched_ms FROM uploads \
-                       WHERE state = 1 \
+                       WHERE state = 1 AND (touched_ms, account, id) > ($1, $2, $3) \
                        UNION ALL \
                        SELECT account, id, blob, size, durable, state, touched_ms FROM uploads \
-                       WHERE state = 3 \
-                       ORDER BY touched_ms, account, id LIMIT $1";
-            db.query(sql, &[&count(limit)]).await?.iter().map(record).collect()
+                       WHERE state = 3 AND (touched_ms, account, id) > ($1, $2, $3) \
+                       ORDER BY touched_ms, account, id LIMIT $4";
+            let (touched, owner, name) = (int(touched.0)?, id(account.0), upload.0.as_slice());
+            let rows = db.query(sql, &[&touched, &owner, &name, &count(limit)]).await?;
+            rows.iter().map(record).collect()
         })
         .await
     }

@@ -19,8 +19,8 @@ use super::{
 use crate::{
     StoreError,
     upload::{
-        self, Checkpoint, CompletingUpload, Opening, Quota, StaleUpload, UploadRecord, UploadState,
-        Uploads,
+        self, Checkpoint, CompletingUpload, Opening, Quota, StaleUpload, UploadPlace, UploadRecord,
+        UploadState, Uploads,
     },
 };
 
@@ -113,16 +113,22 @@ impl Uploads for Sqlite {
         .await
     }
 
-    async fn open_uploads(&self, limit: usize) -> Result<Vec<UploadRecord>, StoreError> {
+    async fn open_uploads(
+        &self,
+        after: Option<UploadPlace>,
+        limit: usize,
+    ) -> Result<Vec<UploadRecord>, StoreError> {
+        let UploadPlace { touched, account, id } = after.unwrap_or(UploadPlace::BEGINNING);
         self.read("list open uploads", move |db| {
             // Each half is read from its index up to the limit, and not the complete ones.
             let sql = "SELECT account, id, blob, size, durable, state, touched_ms FROM uploads \
-                       WHERE state = 1 \
+                       WHERE state = 1 AND (touched_ms, account, id) > (?1, ?2, ?3) \
                        UNION ALL \
                        SELECT account, id, blob, size, durable, state, touched_ms FROM uploads \
-                       WHERE state = 3 \
-                       ORDER BY touched_ms, account, id LIMIT ?1";
-            Ok(records(db, sql, params![count(limit)])?)
+                       WHERE state = 3 AND (touched_ms, account, id) > (?1, ?2, ?3) \
+                       ORDER BY touched_ms, account, id LIMIT ?4";
+            let place = params![Int(touched.0), Id(account.0), id.0, count(limit)];
+            Ok(records(db, sql, place)?)
         })
         .await
     }
