@@ -80,13 +80,19 @@ fn words(entry: &pb::Entry) -> Option<&str> {
 /// they are loaded the more and the wanted one is soon the better choice.
 async fn login_at(scene: &Scene, name: &str, wanted: impl Fn(&str) -> bool) -> Login {
     let mut weights = Vec::new();
-    for _ in 0..LOGINS_MAX {
+    for number in 0..LOGINS_MAX {
         let login = scene.gate.login(name).await;
         if wanted(&login.chat.address) {
             return login;
         }
         if weights.len() < WEIGHTS_MAX {
-            weights.push(RawSession::open(&login).await.expect("welcome"));
+            // Of an account of its own: the next login of the same one would end its session.
+            let weight = format!("weight{number}{name}");
+            scene.register(&weight).await;
+            let login = scene.gate.login(&weight).await;
+            if !wanted(&login.chat.address) {
+                weights.push(RawSession::open(&login).await.expect("welcome"));
+            }
         }
         // The next choice may go by the nodes' next reports.
         tokio::time::sleep(REPORTS_SOON).await;
