@@ -71,7 +71,8 @@ pub struct Config {
     /// Whether to take sessions over WebSocket, too, on TCP: for clients whose network drops UDP.
     pub websocket: bool,
     /// After this long without a packet a client is taken for dead, and cleaned up after. Until then
-    /// its connection outlives whatever keeps it from being heard, so it is more than a minute.
+    /// its connection outlives whatever keeps it from being heard, so it is more than a minute. More
+    /// than two would be longer than refused appends are remembered (`order`).
     #[serde(deserialize_with = "positive")]
     pub idle_timeout_seconds: u64,
     /// How long a new connection may take to log in, and a new stream to say what it is for.
@@ -146,7 +147,7 @@ impl Default for Config {
             handshakes_per_address_burst: 5_000,
             handshake_timeout_seconds: 10,
             migrations_per_second: 1,
-            migrations_burst: 30,
+            migrations_burst: 130,
             websocket: true,
             idle_timeout_seconds: 120,
             hello_timeout_seconds: 10,

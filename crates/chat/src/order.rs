@@ -22,9 +22,10 @@ use skein_core::{id::EntryId, limit::APPENDS_IN_FLIGHT_MAX};
 const HELD_MAX: usize = 128;
 /// Refused appends to one conversation that are remembered: all that may be without an answer, twice.
 const REFUSED_MAX: usize = 2 * APPENDS_IN_FLIGHT_MAX;
-/// How long a conversation is held back after the store refused an append: longer than a client
-/// waits before it sends again.
-const HELD_FOR: Duration = Duration::from_secs(60);
+/// How long a conversation is held back after the store refused an append: longer than the network
+/// may keep the refusal from the client (`chat.idle_timeout_seconds`), and the client then waits before
+/// it sends again.
+const HELD_FOR: Duration = Duration::from_secs(180);
 
 /// Which conversations of a session are held back.
 #[derive(Debug, Default)]

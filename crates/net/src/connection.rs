@@ -272,6 +272,16 @@ impl Connection {
         }
     }
 
+    /// Frames of streams that were sent, repetitions included. It stays at 0 over a WebSocket: what is
+    /// sent there TCP repeats, and nobody can see that.
+    #[must_use]
+    pub fn stream_frames(&self) -> u64 {
+        match &self.transport {
+            Transport::Quic(quic) => quic.stats().frame_tx.stream,
+            Transport::WebSocket(_) => 0,
+        }
+    }
+
     /// Packets sent that were lost on the way. It stays at 0 where the transport does not tell.
     #[must_use]
     pub fn packets_lost(&self) -> u64 {

@@ -13,7 +13,7 @@
 //! move during a transfer makes dozens. Therefore a look counts twice the rate at most, and what is
 //! turned away is a client that moves in look after look, for as long as its burst lasts. One task
 //! of a listener looks at all its connections once a second, and closes one that has moved beyond
-//! its pace. A client that flips gets these seconds, in which the anti-amplification limit holds for each of its
+//! its pace. A client that flips gets these minutes, in which the anti-amplification limit holds for each of its
 //! paths (RFC 9000, section 8.1), and then has to shake hands anew, for which
 //! [`admission`](crate::admission) counts it. A look costs less than a microsecond, and nothing in
 //! between: neither packets nor idle connections pay. A socket that drops the packets of clients
@@ -47,13 +47,15 @@ pub struct MigrationLimits {
     /// Moves a second in the long run. A walk between two networks has one in some seconds.
     pub per_second: u32,
     /// Moves beyond that: on the edge of two networks a phone may waver. A client that moves
-    /// without end is turned away after about `burst / per_second` seconds.
+    /// without end is turned away after about `burst / per_second` seconds. That is longer than a
+    /// connection is kept of which nothing is heard: if the client hears nothing and the server does,
+    /// each look finds challenges that were repeated.
     pub burst: u32,
 }
 
 impl Default for MigrationLimits {
     fn default() -> Self {
-        Self { per_second: 1, burst: 30 }
+        Self { per_second: 1, burst: 130 }
     }
 }
 

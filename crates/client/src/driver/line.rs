@@ -61,6 +61,8 @@ pub(super) struct Line {
     heard: u64,
     /// Frames that had been sent then, of those that the server has to acknowledge.
     asked: u64,
+    /// Frames of streams that had been sent then.
+    worked: u64,
 }
 
 /// What it takes to say hello, until it is said.
@@ -133,8 +135,9 @@ impl Plan {
         let (requests_in, requests) = mpsc::channel(REQUESTS_MAX);
         let opening = Opening { sender, receiver, greeted, requests, generation, news };
         let heard = connection.datagrams_received();
-        let asked = connection.frames_asking();
-        let line = Line { connection, opening: Some(opening), requests: requests_in, heard, asked };
+        let (asked, worked) = (connection.frames_asking(), connection.stream_frames());
+        let opening = Some(opening);
+        let line = Line { connection, opening, requests: requests_in, heard, asked, worked };
         Ok((line, node))
     }
 
@@ -242,9 +245,11 @@ impl Line {
     pub(super) fn signs(&mut self) -> Signs {
         let heard = std::mem::replace(&mut self.heard, self.connection.datagrams_received());
         let asked = std::mem::replace(&mut self.asked, self.connection.frames_asking());
+        let worked = std::mem::replace(&mut self.worked, self.connection.stream_frames());
         Signs {
             heard: self.heard != heard,
             asked: self.asked != asked,
+            worked: self.worked != worked,
             round_trip: self.connection.round_trip(),
         }
     }

@@ -99,8 +99,8 @@ impl resource_server::Resource for Served {
         request: Request<pb::FollowRequest>,
     ) -> Result<Response<Self::FollowStream>, Status> {
         let asked = request.into_inner();
-        let upload = convert::followed_of(&asked)
-            .map_err(|error| refused(Role::Resource)(error.into()))?;
+        let upload =
+            convert::followed_of(&asked).map_err(|error| refused(Role::Resource)(error.into()))?;
         let opened = self.resource.follow_upload(upload, asked.offset, asked.length).await;
         Ok(Response::new(answers(opened.map_err(refused(Role::Resource))?)))
     }

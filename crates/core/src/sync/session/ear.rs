@@ -71,6 +71,8 @@ pub(super) struct Ear {
     asked_from: Option<Timestamp>,
     /// Something was sent when it was listened last.
     busy: bool,
+    /// A stream has tried to move, and nothing came since.
+    works: bool,
     /// The path is new, and has to show by then that it works.
     prove_by: Option<Timestamp>,
     /// The path was found silent, and nothing has been heard since.
@@ -130,9 +132,11 @@ impl Ear {
     fn hear(&mut self, signs: Signs, now: Timestamp) {
         self.round_trip = signs.round_trip.min(ROUND_TRIP_MAX);
         self.busy = signs.asked;
+        self.works |= signs.worked;
         if signs.heard {
             self.heard_at = now;
             self.asked_from = None;
+            self.works = false;
             self.prove_by = None;
             self.silent = false;
             self.probed = false;
@@ -253,7 +257,8 @@ impl Session {
         let ear = &self.ear;
         let last = ear.listened_at;
         if ear.silent {
-            return last + ear.probe_interval(self.quiet_from().is_some(), last);
+            // That a probe has no answer is no reason for the next.
+            return last + ear.probe_interval(self.is_owed() || ear.works, last);
         }
         let busy = ear.busy || self.quiet_from().is_some() || ear.prove_by.is_some();
         let regular = last + if busy { LISTEN_BUSY } else { LISTEN_IDLE };

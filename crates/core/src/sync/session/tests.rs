@@ -72,7 +72,7 @@ pub(super) fn effects(session: &mut Session) -> Vec<String> {
 
 /// What is found where nothing was sent and the round trip is short.
 pub(super) fn signs(heard: bool) -> Signs {
-    Signs { heard, asked: false, round_trip: Duration::from_millis(100) }
+    Signs { heard, asked: false, worked: false, round_trip: Duration::from_millis(100) }
 }
 
 #[test]

@@ -101,7 +101,7 @@ impl World {
         let heard = client.conn.is_some_and(|conn| self.server.sessions.contains_key(&conn));
         let session = client.session.as_mut().expect("it has asked for this");
         let asked = !session.outbox().is_empty();
-        session.handle_listened(Signs { heard, asked, round_trip: ROUND_TRIP }, now);
+        session.handle_listened(Signs { heard, asked, worked: asked, round_trip: ROUND_TRIP }, now);
         if !heard {
             self.counts.suspected += 1;
         }

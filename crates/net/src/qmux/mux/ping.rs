@@ -41,8 +41,10 @@ impl Pings {
         }
     }
 
+    /// Asks, unless the last ping has no answer yet: TCP repeats that, and another would stand in the
+    /// way of what waits.
     pub(super) const fn want(&mut self) {
-        self.wanted = true;
+        self.wanted |= self.waiting.is_none();
     }
 
     /// Something is sent: ask whether it arrives, if that was not asked just now.
