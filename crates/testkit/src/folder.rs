@@ -23,8 +23,9 @@ for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
     sleep 0.2
 done"#;
 
-/// Set to keep the folder, for looking at the logs.
-const KEEP_VARIABLE: &str = "SKEIN_KEEP";
+/// Set to keep the folder, for looking at the logs. `skeind` takes what begins with `SKEIN_` for its
+/// configuration, and refuses what it does not know.
+const KEEP_VARIABLE: &str = "KEEP_TESTS";
 
 struct Root {
     path: PathBuf,
@@ -63,7 +64,7 @@ pub fn remove_too(path: &str) {
     writeln!(file.expect("the folder is ours"), "{path}").expect("the folder is ours");
 }
 
-/// This process's folder. It goes with the process, unless `SKEIN_KEEP` is set.
+/// This process's folder. It goes with the process, unless `KEEP_TESTS` is set.
 #[must_use]
 pub fn root() -> &'static Path {
     static ROOT: OnceLock<Root> = OnceLock::new();
