@@ -169,21 +169,21 @@ impl Checker {
     }
 }
 
-/// What a client heard is what the store has, up to its end.
+/// What a client heard is what the store has, from what its home had at first up to the end.
 fn compare_heard(person: &Person, heard: &Heard, truth: &Truth, wrong: &mut Vec<String>) -> usize {
     let log = LogId::Conversation(person.conversation);
     let logs = heard.logs();
     let heard = logs.get(&log).map_or(&[][..], Vec::as_slice);
     let stored = truth.logs.get(&log).map_or(&[][..], Vec::as_slice);
-    // It begins where the client's home began.
-    let begin = heard.first().map_or(stored.len(), |first| {
-        usize::try_from(first.seq.0).unwrap_or(usize::MAX).saturating_sub(1)
-    });
-    if stored.get(begin..) != Some(heard) {
-        let number = person.number;
+    let has = usize::try_from(person.has.0).unwrap_or(usize::MAX);
+    if stored.get(has..) != Some(heard) {
         wrong.push(format!(
-            "client {number} heard of {} entries otherwise than stored",
-            heard.len()
+            "client {} heard of {} entries from {:?} on, and not of the {} after {} as stored",
+            person.number,
+            heard.len(),
+            heard.first().map(|first| first.seq),
+            stored.len().saturating_sub(has),
+            person.has,
         ));
     }
     heard.len()

@@ -4,7 +4,16 @@ use std::time::{Duration, Instant};
 
 use skein_testkit::{cluster::Cluster, process::patiently};
 
-use crate::{Failure, ledger::Ledger, plan::Plan};
+use crate::{
+    Failure,
+    ledger::Ledger,
+    plan::{DRAIN_SETTLES, Plan},
+};
+
+/// A window without a fault that the one after it is compared with.
+pub(crate) const UNDISTURBED: &str = "none, before a drain";
+/// What is compared with that.
+pub(crate) const DRAINED: &str = "node drained";
 
 /// A fault: what it is called, and how it is done. Each ends with everything running again.
 pub(crate) struct Fault {
@@ -25,18 +34,22 @@ pub(crate) const FAULTS: &[Fault] = &[
     Fault { name: "s3 away", make: stop_s3 },
     Fault { name: "resource killed", make: kill_resource },
     Fault { name: "status killed", make: kill_status },
-    Fault { name: "node drained", make: drain },
+    // In pairs, since one window says little: whatever else the machine does may fall into it.
+    Fault { name: UNDISTURBED, make: nothing },
+    Fault { name: DRAINED, make: |cluster, plan, _| drain(cluster, plan, "chat-3") },
+    Fault { name: UNDISTURBED, make: nothing },
+    Fault { name: DRAINED, make: |cluster, plan, _| drain(cluster, plan, "chat-2") },
+    Fault { name: UNDISTURBED, make: nothing },
+    Fault { name: DRAINED, make: |cluster, plan, _| drain(cluster, plan, "chat-1") },
 ];
 
-/// How long it runs without a fault, for comparison.
-const UNDISTURBED: Duration = Duration::from_secs(5);
 /// Uploads that are in their middle when a resource process is killed.
 const UPLOADS_KILLED_MIN: usize = 2;
 /// How long those may take to be under way.
 const UNDER_WAY_MAX: Duration = Duration::from_secs(30);
 
-fn nothing(_: &mut Cluster, _: &Plan, _: &Ledger) -> Result<(), Failure> {
-    pause(UNDISTURBED);
+fn nothing(_: &mut Cluster, plan: &Plan, _: &Ledger) -> Result<(), Failure> {
+    pause(plan.window());
     Ok(())
 }
 
@@ -115,20 +128,22 @@ fn kill_status(cluster: &mut Cluster, plan: &Plan, _: &Ledger) -> Result<(), Fai
     Ok(())
 }
 
-/// Moves all sessions off a node, ends it, and starts it again.
-fn drain(cluster: &mut Cluster, plan: &Plan, _: &Ledger) -> Result<(), Failure> {
+/// Moves all sessions off a node, ends it, and starts it again, in a window as long as one without.
+fn drain(cluster: &mut Cluster, plan: &Plan, node: &str) -> Result<(), Failure> {
+    let begun = Instant::now();
     let over = format!("{}s", plan.drain_over.as_secs());
-    let output = cluster.admin(&["drain", "chat-3", "--over", &over]);
+    let output = cluster.admin(&["drain", node, "--over", &over]);
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
     }
-    pause(plan.drain_over + Duration::from_secs(1));
-    cluster.terminate("chat-3");
-    let status = cluster.wait("chat-3");
+    pause(plan.drain_over + DRAIN_SETTLES);
+    cluster.terminate(node);
+    let status = cluster.wait(node);
     if !status.success() {
         return Err(format!("the drained node ended with {status}").into());
     }
-    cluster.restart("chat-3");
+    cluster.restart(node);
+    pause(plan.window().saturating_sub(begun.elapsed()));
     Ok(())
 }
 

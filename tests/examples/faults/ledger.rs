@@ -31,12 +31,16 @@ pub(crate) struct State {
     pub(crate) resumed: usize,
     /// Bytes that needed not.
     pub(crate) resumed_bytes: u64,
+    /// Files that a client gave up, so that they had to be sent again.
+    pub(crate) given_up: usize,
     /// Whether all files are to be large.
     pub(crate) only_large: bool,
     /// When each message was handed to its client.
     sent: HashMap<EntryId, Instant>,
-    /// The longest since this was asked for last.
+    /// The longest of this window.
     pub(crate) longest: Longest,
+    /// How long each message that was acknowledged in this window took.
+    pub(crate) waits: Vec<Duration>,
     /// Whatever must not happen.
     pub(crate) wrong: Vec<String>,
 }
@@ -76,8 +80,6 @@ pub(crate) struct SentFile {
 /// The longest that clients waited.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Longest {
-    /// From writing a message to its acknowledgement.
-    pub(crate) acknowledged: Duration,
     /// From writing a message to hearing it at another client.
     pub(crate) delivered: Duration,
     /// From beginning to send a file to its message's acknowledgement.
@@ -101,7 +103,7 @@ impl Ledger {
     pub(crate) fn acknowledged(&self, message: Message) {
         let mut state = self.lock();
         if let Some(at) = state.waiting.remove(&message.id) {
-            state.longest.acknowledged = state.longest.acknowledged.max(at.elapsed());
+            state.waits.push(at.elapsed());
         }
         state.messages.push(message);
     }
@@ -148,12 +150,19 @@ impl Ledger {
         self.lock().wrong.push(what);
     }
 
-    /// Begins to look for the longest anew.
+    /// A client gave a file up.
+    pub(crate) fn file_given_up(&self) {
+        self.lock().given_up += 1;
+    }
+
+    /// Begins a window: looks for the longest anew.
     pub(crate) fn begin(&self) {
         let mut state = self.lock();
         state.longest = Longest::default();
         state.resumed = 0;
         state.resumed_bytes = 0;
+        state.given_up = 0;
+        state.waits.clear();
     }
 
     /// How many messages, and files, are not acknowledged yet.

@@ -19,7 +19,8 @@ use crate::{
 
 /// Time between two files of one uploader.
 const FILE_EVERY: Duration = Duration::from_millis(700);
-/// How long a person waits who sends a file again, because the client has given up.
+/// How long a person waits who sends a file again, because the client has given up. None should have
+/// to: a client is patient for minutes, and no fault lasts as long.
 const FILE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Whether the load runs: it is held while what was promised is compared with what is there.
@@ -32,11 +33,8 @@ pub(crate) async fn chat(
     mut running: Running,
     ledger: Arc<Ledger>,
 ) {
-    // Not all at once: each client begins at another point of its interval.
-    let phase: f64 = rand::rng().random();
-    tokio::time::sleep(every.mul_f64(phase)).await;
     for number in 0.. {
-        if running.wait_for(|running| *running).await.is_err() {
+        if !my_turn(&mut running, every).await {
             return;
         }
         let words = format!("{}:{number}:{:x}", person.number, rand::random::<u64>());
@@ -47,6 +45,18 @@ pub(crate) async fn chat(
         }
         tokio::time::sleep(every).await;
     }
+}
+
+/// Waits until the load runs; after a hold each client begins at another point of its interval, or a
+/// window would begin with everybody's message at once. False when it is all over.
+async fn my_turn(running: &mut Running, every: Duration) -> bool {
+    while !*running.borrow() {
+        if running.wait_for(|running| *running).await.is_err() {
+            return false;
+        }
+        tokio::time::sleep(every.mul_f64(rand::random())).await;
+    }
+    true
 }
 
 async fn write(
@@ -123,11 +133,9 @@ async fn send(
         };
         match sent {
             Ok(seq) => break seq,
-            Err(error @ (Error::Unreachable(_) | Error::TimedOut(_))) => {
-                println!("  (client {} sends a file again: {error})", person.number);
-            }
-            Err(Error::Refused(refusal)) if refusal.code.is_transient() => {
-                println!("  (client {} sends a file again: {refusal})", person.number);
+            Err(error) if may_pass(&error) => {
+                println!("  (client {client} gave up a file, and sends it again: {error})");
+                ledger.file_given_up();
             }
             Err(error) => return Err(error.into()),
         }
@@ -137,4 +145,13 @@ async fn send(
     let file = SentFile { conversation, seq, client, size, hash };
     ledger.file_acknowledged(file, started.elapsed());
     Ok(())
+}
+
+/// Whether a person would send the file again.
+fn may_pass(error: &Error) -> bool {
+    match error {
+        Error::Unreachable(_) | Error::TimedOut(_) => true,
+        Error::Refused(refusal) => refusal.code.is_transient(),
+        _ => false,
+    }
 }

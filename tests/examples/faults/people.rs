@@ -3,15 +3,17 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use skein_client::{Client, ConversationId, DeviceName, Note, Text, Username};
+use skein_client::{
+    Client, ConversationId, DeviceName, Event, Events, LogId, Note, Seq, Text, Username,
+};
 use skein_testkit::{cli::PASSWORD, gate::Gate};
 
 use crate::{Failure, plan::Plan};
 
 /// Registrations and logins at a time: each costs the gate a password hash.
 const AT_A_TIME: usize = 8;
-/// How long a client may take for its first connection.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a client may take for its first connection, and to read what is there.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A client and where it writes.
 pub(crate) struct Person {
@@ -23,6 +25,9 @@ pub(crate) struct Person {
     pub(crate) client: Client,
     /// The direct conversation of its account.
     pub(crate) conversation: ConversationId,
+    /// The last entry of that which its home has before anybody listens: of all that come after it,
+    /// this client must hear.
+    pub(crate) has: Seq,
 }
 
 /// Makes all accounts, logs every client in, and makes neighbours contacts. Nobody is connected
@@ -57,19 +62,24 @@ pub(crate) async fn invite(
     let conversations: Vec<_> = stream::iter(pairs).buffered(AT_A_TIME).try_collect().await?;
 
     let person = |(number, account, client): (usize, usize, Client)| {
-        let conversation = conversations[account / 2];
-        Arc::new(Person { number, account, client, conversation })
+        let (conversation, head) = conversations[account / 2];
+        // Nobody but the first device of an account was ever connected.
+        let has = if number % plan.devices == 0 { head } else { Seq::ZERO };
+        Arc::new(Person { number, account, client, conversation, has })
     };
     Ok(clients.into_iter().map(person).collect())
 }
 
+/// Makes the two contacts. Answers their conversation, and its last entry, which both have.
 async fn befriend(
     left: &Client,
     left_name: &str,
     right: &Client,
     right_name: &str,
-) -> Result<ConversationId, Failure> {
+) -> Result<(ConversationId, Seq), Failure> {
+    let mut listening = Vec::new();
     for client in [left, right] {
+        listening.push(client.events().await?);
         client.connect().await?;
         client.live(PATIENCE).await?;
     }
@@ -79,10 +89,24 @@ async fn befriend(
     right.accept_contact(other, Note::parse("")?).await?;
     let (conversation, _) = left.conversation_with(&Username::parse(right_name)?).await?;
     // So that no conversation is empty when the others first ask for its head.
-    left.send_text(conversation, Text::parse("the beginning")?).await?.acknowledged().await?;
+    let text = Text::parse("the beginning")?;
+    let head = left.send_text(conversation, text).await?.acknowledged().await?;
+    for mut events in listening {
+        tokio::time::timeout(PATIENCE, hears(&mut events, conversation, head)).await??;
+    }
     for client in [left, right] {
-        client.caught_up(PATIENCE).await?;
         client.close().await;
     }
-    Ok(conversation)
+    Ok((conversation, head))
+}
+
+/// Waits until a client has an entry.
+async fn hears(events: &mut Events, conversation: ConversationId, seq: Seq) -> Result<(), Failure> {
+    let wanted = LogId::Conversation(conversation);
+    loop {
+        match events.next().await.ok_or("a client has ended")? {
+            Event::Entry { log, entry } if log == wanted && entry.seq == seq => return Ok(()),
+            _ => {}
+        }
+    }
 }

@@ -3,6 +3,14 @@
 
 use std::{env, path::PathBuf, time::Duration};
 
+/// What the short form may take at the end of `make test` before people stop running it.
+const SHORT_EXPECTED: Duration = Duration::from_secs(360);
+/// How long a node that is drained is left alone once its time is over.
+pub(crate) const DRAIN_SETTLES: Duration = Duration::from_secs(1);
+/// How long a node that was drained may take to end and to start, before a window is longer than the
+/// undisturbed one before it.
+const ANEW: Duration = Duration::from_secs(4);
+
 /// What the command line says.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -30,6 +38,8 @@ pub(crate) struct Plan {
     pub s3_away: Duration,
     /// Over how long a node's sessions are moved.
     pub(crate) drain_over: Duration,
+    /// What the whole run may take before it says that it took too long.
+    pub(crate) expected: Option<Duration>,
     /// How long the load goes on after each fault, before it is looked at.
     pub(crate) afterwards: Duration,
     /// Only the faults whose name contains this.
@@ -61,6 +71,11 @@ impl Plan {
         Ok(Self { only, folder, ..plan })
     }
 
+    /// How long a window without a fault is, and one with a drain: as long, to be compared.
+    pub(crate) fn window(&self) -> Duration {
+        self.drain_over + DRAIN_SETTLES + ANEW
+    }
+
     fn short() -> Self {
         Self {
             message_every: Duration::from_secs(6),
@@ -70,6 +85,7 @@ impl Plan {
             frozen: Duration::from_secs(14),
             s3_away: Duration::from_secs(6),
             afterwards: Duration::from_secs(2),
+            expected: Some(SHORT_EXPECTED),
             ..Self::long()
         }
     }
@@ -88,6 +104,7 @@ impl Plan {
             frozen: Duration::from_secs(30),
             s3_away: Duration::from_secs(20),
             drain_over: Duration::from_secs(5),
+            expected: None,
             afterwards: Duration::from_secs(5),
             only: None,
             folder: None,
