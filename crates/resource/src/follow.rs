@@ -37,9 +37,6 @@ use crate::{
     role::{Parts, draining},
 };
 
-/// Downloads that follow uploads in one process: each holds a file open for as long as a sender may
-/// take.
-pub(crate) const FOLLOWERS_MAX: usize = 1024;
 /// How often it is looked where the bytes of an upload are, which may be moving just then.
 const LOOKS_MAX: usize = 3;
 /// When to ask again for what cannot be followed now.
