@@ -91,6 +91,7 @@ impl ResourceRole {
             places: Mutex::default(),
         });
         shutdown.spawn(thumbnail::run(Arc::clone(&parts)));
+        shutdown.spawn(sweep::release_found(Arc::clone(&parts)));
         shutdown.spawn(sweep::run(Arc::clone(&parts)));
         Ok(Arc::new(Self { parts }))
     }
