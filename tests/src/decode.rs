@@ -154,7 +154,7 @@ pub fn picture_probe(data: &[u8]) {
 
 /// What a node reads from the bus. What was read can be written, and says the same.
 pub fn bus_hint(data: &[u8]) {
-    let Ok(said) = payload::decode(data) else { return };
+    let Ok(Some(said)) = payload::decode(data) else { return };
     assert!(data.len() <= PAYLOAD_BYTES_MAX);
     match &said {
         Said::Hint(Hint::Appended(_, entry)) => within_limits(&entry.body),
@@ -162,7 +162,7 @@ pub fn bus_hint(data: &[u8]) {
         _ => {}
     }
     let written = payload::encode(&said).expect("it is no longer than what was read");
-    assert_eq!(payload::decode(&written), Ok(said));
+    assert_eq!(payload::decode(&written), Ok(Some(said)));
 }
 
 /// The frames in these bytes, fed in pieces, and how they end.

@@ -122,6 +122,24 @@ impl Spool {
         }
     }
 
+    /// Removes the parts before `first`, which the object store has.
+    ///
+    /// # Errors
+    /// If one is there and stays.
+    pub fn release_before(&self, blob: BlobId, first: u64) -> io::Result<()> {
+        let found = match lengths(&self.folder(blob)) {
+            Ok(found) => found,
+            // From when the depot was a folder, or gone.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        found.range(..first).try_for_each(|(part, _)| self.release(blob, *part))
+    }
+
     /// Removes all that is here of an upload.
     ///
     /// # Errors
@@ -311,6 +329,9 @@ mod tests {
         let ahead = spool.resume(BLOB, 2, 2, size).unwrap();
         assert_eq!(ahead.length(), size);
         assert!(spool.read(BLOB, 1).is_err() && spool.open_part(BLOB, 1).unwrap().is_none());
+        spool.release_before(BLOB, 2).unwrap();
+        assert!(spool.read(BLOB, 2).is_ok(), "only what is before it goes");
+        spool.release_before(BlobId([8; 16]), 2).unwrap();
         reading.read_to_end(&mut bytes_of_part).unwrap();
         assert!(bytes_of_part == bytes[PART..2 * PART], "an open part stays good");
     }

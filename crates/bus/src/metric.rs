@@ -16,6 +16,8 @@ pub const HINTS_PUBLISHED: &str = "skein_bus_hints_published_total";
 pub const HINTS_DROPPED: &str = "skein_bus_hints_dropped_total";
 /// Hints that came in.
 pub const HINTS_RECEIVED: &str = "skein_bus_hints_received_total";
+/// Hints that came in and are of a kind that this version does not know.
+pub const HINTS_UNKNOWN: &str = "skein_bus_hints_unknown_total";
 /// Times that a subscriber was told that it missed hints.
 pub const MISSED: &str = "skein_bus_missed_total";
 /// Hints that wait to be published.
@@ -34,13 +36,14 @@ pub fn describe() {
     describe_counter!(HINTS_PUBLISHED, Unit::Count, "Hints that Redis took.");
     describe_counter!(HINTS_DROPPED, Unit::Count, "Hints given up before Redis took them.");
     describe_counter!(HINTS_RECEIVED, Unit::Count, "Hints that came in from Redis.");
+    describe_counter!(HINTS_UNKNOWN, Unit::Count, "Hints of a kind of a later version.");
     describe_counter!(MISSED, Unit::Count, "Times a subscriber was told that it missed hints.");
     describe_gauge!(PUBLISH_QUEUE, Unit::Count, "Hints that wait to be published.");
     describe_gauge!(TOPICS, Unit::Count, "Topics that Redis sends to this process.");
     describe_histogram!(COMMAND_SECONDS, Unit::Seconds, "Time a bus command took, by command.");
     describe_counter!(COMMAND_ERRORS, Unit::Count, "Bus commands that failed, by command.");
     // What has not happened yet is told as 0, so that its first time is seen as an increase.
-    for counter in [HINTS_PUBLISHED, HINTS_DROPPED, HINTS_RECEIVED, MISSED] {
+    for counter in [HINTS_PUBLISHED, HINTS_DROPPED, HINTS_RECEIVED, HINTS_UNKNOWN, MISSED] {
         counter!(counter).increment(0);
     }
 }
@@ -64,6 +67,10 @@ pub(crate) fn dropped(hints: u64) {
 
 pub(crate) fn received() {
     counter!(HINTS_RECEIVED).increment(1);
+}
+
+pub(crate) fn unknown() {
+    counter!(HINTS_UNKNOWN).increment(1);
 }
 
 pub(crate) fn missed() {

@@ -1,22 +1,31 @@
 //! A download stream: a header, then the bytes.
 //!
 //! Of a file that is still being sent to a conversation of the account, the bytes come as they are
-//! received. If it is never complete, or stands still for too long, the stream is reset.
+//! received. If it is never complete, or stands still for too long, or the account is no member any
+//! more, the stream is reset.
+
+use std::sync::Arc;
 
 use skein_core::{
     id::AccountId,
     policy,
-    port::resource::{DownloadSource, OpenDownload, Resource, UploadOf, Variant},
+    port::resource::{DownloadSource, OpenDownload, Variant},
     refusal::{Code, Refusal},
 };
 use skein_net::{priority::Priority, stream::Sender};
-use skein_store::{Store, StoreError};
+use skein_store::StoreError;
 use skein_wire::{
     pb::{self, download_status::Kind},
     transfer::DownloadRequest,
 };
 
-use crate::{answer::Answerer, config::Config, connection::in_time, metric};
+use crate::{
+    answer::Answerer,
+    config::Config,
+    connection::in_time,
+    following::{self, Following},
+    metric,
+};
 
 /// Serves one download stream, and tells the client if it cannot.
 pub(crate) async fn serve(
@@ -27,13 +36,19 @@ pub(crate) async fn serve(
     sender: &mut Sender,
 ) -> Result<(), Refusal> {
     match open_source(open, account, answerer, sender).await {
-        Ok((header, mut source)) => {
+        Ok(Opened { header, mut source, mut following }) => {
             say(sender, config, Kind::Header(header)).await?;
-            while let Some(bytes) = source.next().await? {
+            loop {
+                let next = match &mut following {
+                    // Between two pieces it may be long, and nothing else would show that the
+                    // client has gone.
+                    Some(following) => following.next(&mut *source, sender.delivered()).await?,
+                    None => source.next().await?,
+                };
+                let Some(bytes) = next else { return Ok(()) };
                 metric::transferred("down", bytes.len());
                 in_time(config.stall_timeout(), sender.bytes(bytes)).await??;
             }
-            Ok(())
         }
         Err(refusal) => refuse(refusal, config, sender).await,
     }
@@ -48,12 +63,20 @@ pub(crate) async fn refuse(
     say(sender, config, Kind::Error(refusal.into())).await
 }
 
+/// What is served.
+struct Opened {
+    header: pb::DownloadHeader,
+    source: Box<dyn DownloadSource>,
+    /// Of a file that is still coming.
+    following: Option<Following>,
+}
+
 async fn open_source(
     open: pb::DownloadOpen,
     account: AccountId,
     answerer: &Answerer,
     sender: &Sender,
-) -> Result<(pb::DownloadHeader, Box<dyn DownloadSource>), Refusal> {
+) -> Result<Opened, Refusal> {
     let request = DownloadRequest::try_from(open)?;
     let DownloadRequest { blob, variant, offset, length } = request;
     sender.prioritise(match variant {
@@ -62,10 +85,11 @@ async fn open_source(
     });
     let (store, resource) = (&*answerer.store, &*answerer.resource);
     let standing = store.blob_standing(account, blob).await.map_err(StoreError::into_refusal)?;
-    let opened = match policy::may_read_blob(standing) {
-        Ok(()) => resource.open_download(blob, variant, offset, length).await?,
+    let (opened, following) = match policy::may_read_blob(standing) {
+        Ok(()) => (resource.open_download(blob, variant, offset, length).await?, None),
         Err(refusal) if refusal.code == Code::NotFound && variant == Variant::Original => {
-            follow(request, account, store, resource).await?
+            let (opened, following) = follow(request, account, answerer).await?;
+            (opened, Some(following))
         }
         Err(refusal) => return Err(refusal),
     };
@@ -75,7 +99,7 @@ async fn open_source(
         blake3: opened.hash.map(|hash| hash.to_vec().into()).unwrap_or_default(),
         length: opened.length,
     };
-    Ok((header, opened.source))
+    Ok(Opened { header, source: opened.source, following })
 }
 
 /// A file that no message shows yet, but whose uploader has said for whom it is. It may be complete by
@@ -83,17 +107,14 @@ async fn open_source(
 async fn follow(
     request: DownloadRequest,
     account: AccountId,
-    store: &dyn Store,
-    resource: &dyn Resource,
-) -> Result<OpenDownload, Refusal> {
+    answerer: &Answerer,
+) -> Result<(OpenDownload, Following), Refusal> {
     let DownloadRequest { blob, offset, length, .. } = request;
-    let upload = store.upload_of(blob).await.map_err(StoreError::into_refusal)?;
-    let addressed = upload.and_then(|upload| Some((upload.conversation?, upload)));
-    let (conversation, upload) = addressed.ok_or_else(|| Refusal::not_found("file"))?;
-    let membership = store.membership(account, conversation).await;
-    policy::may_follow(membership.map_err(StoreError::into_refusal)?)?;
-    let upload = UploadOf { account: upload.account, id: upload.spec.id, blob };
-    resource.follow_upload(upload, offset, length).await
+    let upload = following::upload_for(&*answerer.store, account, blob).await?;
+    let place = answerer.hub.followers.place(account)?;
+    let opened = answerer.resource.follow_upload(upload, offset, length).await?;
+    let store = Arc::clone(&answerer.store);
+    Ok((opened, Following::begin(store, account, blob, place)))
 }
 
 async fn say(sender: &mut Sender, config: &Config, kind: Kind) -> Result<(), Refusal> {

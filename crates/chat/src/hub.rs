@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::attendance::Attendance;
 pub(crate) use self::fanout::event;
-use crate::{config::Config, metric, queue::Queue};
+use crate::{config::Config, following::Followers, metric, queue::Queue};
 
 /// Deliveries of the bus that wait for this node. Beyond it every session is behind.
 const DELIVERIES_MAX: usize = 4096;
@@ -59,6 +59,8 @@ pub struct Hub {
     review: Notify,
     /// Turns to compare heads with the store.
     pub(crate) comparing: Semaphore,
+    /// What each account follows of files that are still coming.
+    pub(crate) followers: Arc<Followers>,
     /// The node goes away and lets nobody in.
     draining: CancellationToken,
 }
@@ -118,6 +120,7 @@ impl Hub {
             attendance,
             review: Notify::new(),
             comparing: Semaphore::new(COMPARING_MAX),
+            followers: Arc::default(),
             draining: CancellationToken::new(),
         };
         (Arc::new(hub), deliveries)

@@ -14,6 +14,7 @@ pub mod config;
 mod connection;
 mod download;
 mod drain;
+mod following;
 pub mod hub;
 pub mod metric;
 mod order;

@@ -93,6 +93,8 @@ enum Stop {
     Moved,
     /// The connection or the stream is gone, or there was none.
     Lost,
+    /// The server ended the stream, for a reason that may pass.
+    Ended(Code),
     /// The server says why.
     Refused(Refusal),
     /// Something that the next try would meet as well.
@@ -112,6 +114,10 @@ impl Stop {
                 patience.lost(rand::random()),
                 Error::Unreachable("the connection was lost too often".to_owned()),
             ),
+            Self::Ended(code) => {
+                let refusal = ended(code);
+                (patience.refused(&refusal, rand::random()), Error::Refused(refusal))
+            }
             Self::Refused(refusal) => {
                 (patience.refused(&refusal, rand::random()), Error::Refused(refusal))
             }
@@ -219,6 +225,10 @@ async fn in_time<T>(connection: &Connection, next: impl Future<Output = T>) -> O
     None
 }
 
+fn ended(code: Code) -> Refusal {
+    Refusal::new(code, format!("the server ended the transfer: {code}"))
+}
+
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
         Self::Failed(error)
@@ -228,11 +238,10 @@ impl From<Error> for Stop {
 impl From<StreamError> for Stop {
     fn from(error: StreamError) -> Self {
         match error {
-            StreamError::Abandoned(Some(code)) if !code.is_transient() => {
-                Self::Refused(Refusal::new(code, format!("the server ended the transfer: {code}")))
-            }
+            StreamError::Abandoned(Some(code)) if code.is_transient() => Self::Ended(code),
+            StreamError::Abandoned(Some(code)) => Self::Refused(ended(code)),
             StreamError::Frame(error) => Self::Failed(Error::BadAnswer(error.to_string())),
-            StreamError::Abandoned(_) | StreamError::Closed(_) => Self::Lost,
+            StreamError::Abandoned(None) | StreamError::Closed(_) => Self::Lost,
         }
     }
 }

@@ -40,6 +40,9 @@ pub const APPENDS_IN_FLIGHT_MAX: usize = 64;
 pub const UPLOAD_AHEAD_BYTES_MAX: u64 = 2 * 1024 * 1024;
 /// Files on their way to one conversation that a list of them names; the latest count.
 pub const COMING_MAX: usize = 64;
+/// Files that one account takes from one node while they are still coming: each holds a file open
+/// and a stream between nodes for as long as its sender may take.
+pub const FOLLOWED_MAX: usize = 16;
 /// How long a download that follows an upload waits for it to get on. Shorter than a client waits for
 /// a sign of the server (60 seconds), so that the client hears why, and than one node waits for
 /// another's next piece.

@@ -37,9 +37,6 @@ use crate::{
     role::{Parts, draining},
 };
 
-/// Downloads that follow uploads in one process: each holds a file open for as long as a sender may
-/// take.
-pub(crate) const FOLLOWERS_MAX: usize = 1024;
 /// How often it is looked where the bytes of an upload are, which may be moving just then.
 const LOOKS_MAX: usize = 3;
 /// When to ask again for what cannot be followed now.
@@ -53,6 +50,8 @@ struct Following {
     _hold: Hold,
     _place: OwnedSemaphorePermit,
     reach: watch::Receiver<Reach>,
+    /// That of the reach when it was opened.
+    epoch: u64,
     source: Source,
     /// The next byte.
     at: u64,
@@ -93,8 +92,18 @@ pub(crate) async fn open(
             parts.reaches.received(blob, found.durable);
         }
         let parts = Arc::clone(parts);
-        let following =
-            Following { parts, blob, _hold: hold, _place: place, reach, source, at: offset, end };
+        let epoch = now.epoch;
+        let following = Following {
+            parts,
+            blob,
+            _hold: hold,
+            _place: place,
+            reach,
+            epoch,
+            source,
+            at: offset,
+            end,
+        };
         let (media_type, hash) = (found.spec.media_type, Some(found.spec.hash));
         return Ok(OpenDownload { size, media_type, hash, length, source: Box::new(following) });
     }
@@ -105,15 +114,16 @@ pub(crate) async fn open(
 impl DownloadSource for Following {
     async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         loop {
-            let Reach { received, end, .. } = self.reach.borrow_and_update().clone();
+            let reach = self.reach.borrow_and_update().clone();
+            self.check(&reach)?;
+            let Reach { received, end, .. } = reach;
             let readable = match end {
-                Some(End::Broken(refusal)) => return Err(refusal),
                 Some(End::Complete) if self.at == self.end => return Ok(None),
                 Some(End::Complete) => {
                     self.turn_to_depot().await?;
                     self.end
                 }
-                None => received.min(self.end),
+                _ => received.min(self.end),
             };
             if self.at < readable {
                 match self.read(readable - self.at).await? {
@@ -128,7 +138,7 @@ impl DownloadSource for Following {
                 changed = changed => match changed {
                     Ok(Ok(())) => {}
                     Ok(Err(_)) => return Err(Refusal::internal()),
-                    Err(_) => return Err(stalled()),
+                    Err(_) => return Err(self.silent(received).await),
                 },
                 () = self.parts.shutdown.begun() => return Err(draining()),
             }
@@ -137,10 +147,30 @@ impl DownloadSource for Following {
 }
 
 impl Following {
+    /// Whether what is here goes on from what was given.
+    fn check(&self, reach: &Reach) -> Result<(), Refusal> {
+        match &reach.end {
+            Some(End::Broken(refusal)) => Err(refusal.clone()),
+            _ if reach.epoch != self.epoch => Err(not_now()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Why nothing was heard of the upload, of which so much was received here.
+    async fn silent(&mut self, received: u64) -> Refusal {
+        match self.parts.records.upload_of(self.blob).await {
+            Ok(Some(found)) if found.durable > received => not_now(),
+            Ok(_) => stalled(),
+            Err(error) => error.into_refusal(),
+        }
+    }
+
     /// The next bytes, of `readable` that are there. `None` if they are not there after all.
     async fn read(&mut self, readable: u64) -> Result<Option<Bytes>, Refusal> {
         let piece = self.source.read(self.at, readable).await;
         let piece = piece.map_err(ResourceError::into_refusal)?;
+        // While it was read, the upload may have begun anew.
+        self.check(&self.reach.borrow())?;
         self.at += piece.len() as u64;
         counter!(metric::SENT_BYTES).increment(piece.len() as u64);
         Ok((!piece.is_empty()).then_some(piece))

@@ -20,6 +20,9 @@ pub(crate) struct Reach {
     pub(crate) received: u64,
     /// Whether it was opened here lately, and not only followed.
     pub(crate) opened: bool,
+    /// Counts the times that it began anew after what was received was not good any more: who has
+    /// bytes of an earlier one must not go on with those of this.
+    pub(crate) epoch: u64,
     /// How it has ended, if it has.
     pub(crate) end: Option<End>,
 }
@@ -73,6 +76,11 @@ impl Reaches {
         });
     }
 
+    /// Whether somebody has the upload open here, or follows it.
+    pub(crate) fn is_held(&self, blob: BlobId) -> bool {
+        self.lock().contains_key(&blob)
+    }
+
     fn tell(&self, blob: BlobId, change: impl FnOnce(&mut Reach)) {
         if let Some(place) = self.lock().get(&blob) {
             place.reach.send_modify(change);
@@ -90,10 +98,13 @@ impl Reaches {
 }
 
 impl Hold {
-    /// The upload was opened, and has so many bytes here: whatever was told before is over.
+    /// The upload was opened, and has so many bytes here: whatever was told before is over. Whoever
+    /// has not heard it yet sees by the epoch what it has missed.
     pub(crate) fn begin(&self, received: u64) {
         self.reaches.tell(self.blob, |reach| {
-            *reach = Reach { received, opened: true, end: None };
+            let broken = matches!(reach.end, Some(End::Broken(_)));
+            let epoch = reach.epoch + u64::from(broken);
+            *reach = Reach { received, opened: true, epoch, end: None };
         });
     }
 
@@ -147,8 +158,13 @@ mod tests {
         assert_eq!((reach.received, reach.end), (7, Some(End::Complete)));
         hold.clone().begin(3);
         let reach = listening.borrow_and_update().clone();
-        assert_eq!((reach.received, reach.end), (3, None));
+        assert_eq!((reach.received, reach.epoch, reach.end), (3, 0, None));
+        reaches.ended(BLOB, End::Broken(Refusal::internal()));
+        hold.begin(0);
+        let reach = listening.borrow_and_update().clone();
+        assert_eq!((reach.received, reach.epoch, reach.end), (0, 1, None), "it shows all the same");
         assert_eq!(reaches.len(), 1);
+        assert!(reaches.is_held(BLOB));
         drop(hold);
         assert_eq!(reaches.len(), 0);
         assert!(listening.has_changed().is_err());

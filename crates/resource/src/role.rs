@@ -9,7 +9,9 @@ use skein_blob::{
 };
 use skein_core::{
     id::{AccountId, BlobId, UploadId},
-    port::resource::{OpenDownload, OpenUpload, Resource, UploadOf, UploadSpec, Variant},
+    port::resource::{
+        FOLLOWERS_MAX, OpenDownload, OpenUpload, Resource, UploadOf, UploadSpec, Variant,
+    },
     refusal::{Code, Refusal},
     time::{Clock, Timestamp},
 };
@@ -21,8 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    Blobs, Config, ResourceError, download,
-    follow::{self, FOLLOWERS_MAX},
+    Blobs, Config, ResourceError, download, follow,
     incoming::Incoming,
     reach::Reaches,
     sweep::{self, Places, Swept},
@@ -90,6 +91,7 @@ impl ResourceRole {
             places: Mutex::default(),
         });
         shutdown.spawn(thumbnail::run(Arc::clone(&parts)));
+        shutdown.spawn(sweep::release_found(Arc::clone(&parts)));
         shutdown.spawn(sweep::run(Arc::clone(&parts)));
         Ok(Arc::new(Self { parts }))
     }

@@ -23,8 +23,8 @@ use tokio::time::{self, Instant, MissedTickBehavior};
 
 use crate::{
     ResourceError,
-    incoming::Incoming,
-    metric,
+    incoming::{Incoming, Lane},
+    kept, metric,
     role::{Parts, on_disk},
     upload::{self, completing},
 };
@@ -224,11 +224,12 @@ async fn delete_orphans(
     let before = now.before(parts.config.blob_grace());
     let mut orphans = 0;
     let staged = next_staged(parts, places).await?;
-    let unneeded = match parts.incoming {
+    let unneeded = match &parts.incoming {
         Incoming::Folder(_) => unknown(parts, staged, before).await?,
-        Incoming::Spool(_) => {
+        Incoming::Spool(lane) => {
             let before = now.before(SPOOLED_AT_REST);
             let mut unneeded = unknown(parts, staged.clone(), before).await?;
+            release_at_rest(parts, lane, &staged, before).await?;
             unneeded.extend(complete_elsewhere(parts, staged, before).await?);
             unneeded
         }
@@ -244,6 +245,48 @@ async fn delete_orphans(
         }
     }
     Ok(orphans)
+}
+
+/// Releases what was kept of uploads, at rest here since before `before`, for those who follow them.
+async fn release_at_rest(
+    parts: &Parts,
+    lane: &Lane,
+    found: &[Found],
+    before: Timestamp,
+) -> Result<(), ResourceError> {
+    for file in found.iter().filter(|file| file.changed < before) {
+        kept::release_idle(parts, lane, file.blob).await?;
+    }
+    Ok(())
+}
+
+/// Releases what an earlier process has kept here of uploads: this one does not count it.
+pub(crate) async fn release_found(parts: Arc<Parts>) {
+    let Incoming::Spool(lane) = &parts.incoming else { return };
+    let released = async {
+        let mut listing = parts.incoming.list().await?;
+        loop {
+            let page = on_disk("list uploads", move || {
+                listing.next_page(NAMES).map(|page| (page, listing))
+            });
+            let (page, rest) = page.await?;
+            for file in &page {
+                kept::release_idle(&parts, lane, file.blob).await?;
+            }
+            if page.len() < NAMES {
+                return Ok::<_, ResourceError>(());
+            }
+            listing = rest;
+        }
+    };
+    let released = tokio::select! {
+        released = released => released,
+        () = parts.shutdown.begun() => return,
+    };
+    if let Err(error) = released {
+        // The rounds find it, once it has been at rest.
+        tracing::warn!(error.cause = %error, "what was kept of uploads stays for now");
+    }
 }
 
 /// Which of these uploads, at rest here since before `before`, are blobs by now: another node went

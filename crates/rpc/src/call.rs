@@ -43,9 +43,13 @@ pub(crate) const HEALTH: Method = any("health", 3_000);
 pub(crate) const WRITE_DEADLINE: Duration = Duration::from_secs(40);
 /// How long a resource process may take to complete a blob in object storage.
 pub(crate) const FINISH_DEADLINE: Duration = Duration::from_secs(60);
-/// How long the next piece of a download may take: longer than a process that follows an upload waits
-/// for it ([`FOLLOW_IDLE_TIMEOUT`](skein_core::limit::FOLLOW_IDLE_TIMEOUT)).
+/// How long the next piece of a download may take, or the sign that it is waited for.
 pub(crate) const PIECE_DEADLINE: Duration = Duration::from_secs(30);
+/// How often a process that follows an upload gives that sign: no byte may be due for long although the
+/// upload gets on, as where its end is still being checked.
+pub(crate) const SIGN_INTERVAL: Duration = Duration::from_secs(10);
+// One that is late is not the last.
+const _: () = assert!(2 * SIGN_INTERVAL.as_secs() < PIECE_DEADLINE.as_secs());
 
 /// Bytes in one message of an upload or a download.
 pub(crate) const PIECE_BYTES_MAX: usize = 256 * 1024;

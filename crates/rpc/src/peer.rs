@@ -13,7 +13,7 @@ use std::{
 
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
-use skein_core::backoff::Backoff;
+use skein_core::{backoff::Backoff, port::resource::FOLLOWERS_MAX};
 use thiserror::Error;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -39,6 +39,8 @@ const PING_INTERVAL: Duration = Duration::from_secs(4);
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 /// Streams of one connection at a time; see the server's own bound.
 pub(crate) const STREAMS_MAX: u32 = 1024;
+// Downloads that wait for their senders leave as many for everything else.
+const _: () = assert!(2 * FOLLOWERS_MAX <= STREAMS_MAX as usize);
 /// Bytes that a stream may be ahead of its reader: more than bandwidth times delay between machines
 /// that are near.
 pub(crate) const STREAM_WINDOW_BYTES: u32 = 256 * 1024;

@@ -53,7 +53,7 @@ fn every_close_code_has_its_row() {
 
 #[test]
 fn every_limit_has_its_row() {
-    let limits: [(&str, u64); 18] = [
+    let limits: [(&str, u64); 19] = [
         ("bytes of a client's frame", FRAME_BYTES_MAX as u64),
         ("bytes of a server's frame", SERVER_FRAME_BYTES_MAX as u64),
         ("bytes of a text", limit::TEXT_BYTES_MAX as u64),
@@ -70,6 +70,7 @@ fn every_limit_has_its_row() {
         ("appends without a reply", limit::APPENDS_IN_FLIGHT_MAX as u64),
         ("bytes of an upload ahead of received", limit::UPLOAD_AHEAD_BYTES_MAX),
         ("coming files that are listed", limit::COMING_MAX as u64),
+        ("coming files that an account takes at a time", limit::FOLLOWED_MAX as u64),
         (
             "seconds for which a followed upload may stand still",
             limit::FOLLOW_IDLE_TIMEOUT.as_secs(),

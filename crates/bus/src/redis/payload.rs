@@ -2,6 +2,11 @@
 //!
 //! Nodes of two versions may be in one cluster while it is upgraded, and a stranger may write to
 //! any channel. What cannot be read is no error but a hint that was missed.
+//!
+//! A hint of a kind that is not known here is something else: a later version tells something that
+//! this one has no use for, and it is passed over. So a new kind must be one that whoever does not
+//! know it may miss without harm, as presence is; one that may not be missed needs a new version of
+//! the form, which is garbled to whoever does not know it.
 
 use std::sync::Arc;
 
@@ -80,17 +85,21 @@ pub fn encode(said: &Said) -> Result<Vec<u8>, Garbled> {
     Ok(payload)
 }
 
-/// Reads a payload.
+/// Reads a payload. `None` if it is a hint of a kind that is not known here.
 ///
 /// # Errors
-/// If it is not what this version writes.
-pub fn decode(payload: &[u8]) -> Result<Said, Garbled> {
+/// If it is not of the form that this version writes.
+pub fn decode(payload: &[u8]) -> Result<Option<Said>, Garbled> {
     let Some((&VERSION, message)) = payload.split_first() else { return Err(Garbled) };
-    if payload.len() > PAYLOAD_BYTES_MAX {
+    if payload.len() > PAYLOAD_BYTES_MAX || message.is_empty() {
         return Err(Garbled);
     }
     let message = pb::Hint::decode(message).map_err(|_| Garbled)?;
-    Ok(match message.kind.ok_or(Garbled)? {
+    message.kind.map(said).transpose()
+}
+
+fn said(kind: Kind) -> Result<Said, Garbled> {
+    Ok(match kind {
         Kind::Appended(appended) => {
             let log = match appended.log.ok_or(Garbled)? {
                 appended::Log::Personal(account) => LogId::Personal(AccountId(account)),
@@ -140,17 +149,22 @@ mod tests {
         };
         let log = LogId::Conversation(ConversationId(u64::MAX));
         let said = Said::Hint(Hint::Appended(log, Arc::new(entry)));
-        assert_eq!(decode(&encode(&said).unwrap()), Ok(said));
+        assert_eq!(decode(&encode(&said).unwrap()), Ok(Some(said)));
     }
 
     #[test]
     fn what_another_version_writes_is_garbled() {
         let missed = encode(&Said::Missed).unwrap();
         assert_eq!(missed, [VERSION, 0x22, 0], "the form is stable");
-        assert_eq!(decode(&missed), Ok(Said::Missed));
-        for payload in [&[][..], &[VERSION], &[VERSION + 1, 0x22, 0], &[VERSION, 0x32, 0]] {
+        assert_eq!(decode(&missed), Ok(Some(Said::Missed)));
+        for payload in [&[][..], &[VERSION], &[VERSION + 1, 0x22, 0], &[VERSION, 0x22, 1]] {
             assert_eq!(decode(payload), Err(Garbled), "{payload:?}");
         }
+        // Kinds that a later version may add. One that is cut off is garbled all the same.
+        for payload in [&[VERSION, 0x32, 2, 0x08, 1][..], &[VERSION, 0x7a, 0]] {
+            assert_eq!(decode(payload), Ok(None), "{payload:?}");
+        }
+        assert_eq!(decode(&[VERSION, 0x32, 2, 0x08]), Err(Garbled));
         let long = EndReason::Kicked { by: "x".repeat(PAYLOAD_BYTES_MAX) };
         let long = Hint::SessionsEnded { account: AccountId(1), reason: long };
         assert_eq!(encode(&Said::Hint(long)), Err(Garbled));

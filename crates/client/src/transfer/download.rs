@@ -9,6 +9,7 @@ use std::{
 use skein_core::{
     entry::Attachment,
     port::resource::Variant,
+    refusal::Code,
     transfer::{Download, Patience},
 };
 use skein_net::{priority::Priority, stream::Receiver};
@@ -56,12 +57,39 @@ impl Client {
         replace: bool,
         progress: impl Fn(Progress) + Send + Sync + 'static,
     ) -> Result<(), Error> {
+        let patience = Patience::default();
+        self.fetch(attachment, variant, to, replace, patience, Arc::new(progress)).await
+    }
+
+    /// Fetches a file that is still coming, as [`download`](Self::download) does; but while its sender
+    /// pauses this waits, however long that takes.
+    ///
+    /// # Errors
+    /// As there; `not_found` if the sender gave it up.
+    pub async fn follow(
+        &self,
+        attachment: &Attachment,
+        to: &Path,
+        replace: bool,
+        progress: impl Fn(Progress) + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        let (variant, patience) = (Variant::Original, Patience::for_coming());
+        self.fetch(attachment, variant, to, replace, patience, Arc::new(progress)).await
+    }
+
+    async fn fetch(
+        &self,
+        attachment: &Attachment,
+        variant: Variant,
+        to: &Path,
+        replace: bool,
+        mut patience: Patience,
+        watcher: Watcher,
+    ) -> Result<(), Error> {
         if let Some(id) = self.home.queued_download(target_key(to)?).await? {
             return Err(Error::InQueue(id));
         }
-        let watcher = Arc::new(progress);
         let mut fetching = self.prepare_fetching(attachment, variant, to, replace, watcher).await?;
-        let mut patience = Patience::default();
         loop {
             let before = fetching.offset();
             let Err(stop) = self.try_fetching(&mut fetching).await else { return Ok(()) };
@@ -198,8 +226,9 @@ impl Fetching {
         let connection = current.connection.clone();
         loop {
             let next = tokio::select! {
+                // The server is there: of a file that is still coming it may have nothing to say.
                 next = in_time(&connection, receiver.bytes(PIECE_BYTES)) => {
-                    next.ok_or(Stop::Lost)??
+                    next.ok_or(Stop::Ended(Code::TimedOut))??
                 }
                 () = current.moved() => return Err(Stop::Moved),
             };

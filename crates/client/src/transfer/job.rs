@@ -60,7 +60,7 @@ impl Client {
             Ok(()) => return Outcome { ended: Ended::Done, error: None },
             Err(stop) => stop,
         };
-        if !matches!(stop, Stop::Moved | Stop::Lost) {
+        if !matches!(stop, Stop::Moved | Stop::Lost | Stop::Ended(_)) {
             // Whatever comes next begins by looking at the file anew.
             *work = Work::New;
         }
@@ -121,7 +121,7 @@ impl Stop {
     fn outcome(self, progressed: bool) -> Outcome {
         let lost = Outcome { ended: Ended::Lost { progressed }, error: None };
         match self {
-            Self::Moved | Self::Lost => lost,
+            Self::Moved | Self::Lost | Self::Ended(_) => lost,
             Self::Refused(refusal) => Outcome {
                 ended: Ended::Refused { refusal: refusal.clone(), progressed },
                 error: Some(Error::Refused(refusal)),

@@ -10,6 +10,11 @@ use crate::{
     refusal::Refusal,
 };
 
+/// Downloads that follow uploads in one process of the resource role: each holds a file open for as
+/// long as a sender may take, and a stream of the connection to its chat node, of which other calls
+/// need some too.
+pub const FOLLOWERS_MAX: usize = 512;
+
 /// A file that a client wants to store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadSpec {

@@ -16,6 +16,10 @@ pub const FAILURES_IN_A_ROW_MAX: u32 = 30;
 /// has to give way.
 const SUPERSEDED_MAX: u32 = 3;
 
+/// How long to wait at least, and twice that at most, before a file that is still coming is asked for
+/// again: the server has waited for it before it answers.
+const COMING_DELAY: Duration = Duration::from_secs(2);
+
 /// Counts failures since the last progress.
 #[derive(Debug, Clone, Default)]
 pub struct Patience {
@@ -23,6 +27,8 @@ pub struct Patience {
     superseded: u32,
     /// Nobody watches: what may pass is waited for, however long it takes.
     endless: bool,
+    /// The file is still coming: its sender may pause for as long as they like.
+    coming: bool,
 }
 
 /// What to do after a failure.
@@ -39,6 +45,13 @@ impl Patience {
     #[must_use]
     pub fn endless() -> Self {
         Self { endless: true, ..Self::default() }
+    }
+
+    /// That of a file that is still coming. That its sender pauses, or that it cannot be followed
+    /// just now, counts for nothing; a server that is away, or fails, still does.
+    #[must_use]
+    pub fn for_coming() -> Self {
+        Self { coming: true, ..Self::default() }
     }
 
     /// Bytes have moved: a failure from here on is the first in a row.
@@ -64,15 +77,24 @@ impl Patience {
                 self.superseded += 1;
                 self.lost(random)
             }
+            // The server is there, and answers.
+            Code::Unavailable | Code::TimedOut if self.coming => {
+                self.backoff.reset();
+                let spread = Duration::from_millis(random % (COMING_DELAY.as_secs() * 1000));
+                later(refusal, COMING_DELAY + spread)
+            }
             code if code.is_transient() => match self.lost(random) {
-                Next::Retry(delay) => {
-                    Next::Retry(refusal.retry_after.map_or(delay, |named| named.max(delay)))
-                }
+                Next::Retry(delay) => later(refusal, delay),
                 Next::GiveUp => Next::GiveUp,
             },
             _ => Next::GiveUp,
         }
     }
+}
+
+/// After this long, or when the server says.
+fn later(refusal: &Refusal, delay: Duration) -> Next {
+    Next::Retry(refusal.retry_after.map_or(delay, |named| named.max(delay)))
 }
 
 #[cfg(test)]
@@ -110,6 +132,22 @@ mod tests {
         }
         let refusal = Refusal::new(Code::Quota, "x");
         assert_eq!(patience.refused(&refusal, 1), Next::GiveUp);
+    }
+
+    #[test]
+    fn waits_for_a_sender_who_pauses_and_for_no_server_that_is_gone() {
+        let mut patience = Patience::for_coming();
+        for _ in 0..10 * FAILURES_IN_A_ROW_MAX {
+            for code in [Code::Unavailable, Code::TimedOut] {
+                let next = patience.refused(&Refusal::new(code, "x"), 1);
+                let Next::Retry(delay) = next else { panic!("{code}") };
+                assert!(delay >= COMING_DELAY);
+            }
+        }
+        let refusal = Refusal::new(Code::NotFound, "x");
+        assert_eq!(patience.refused(&refusal, 1), Next::GiveUp, "they gave it up");
+        let lost = (0..=FAILURES_IN_A_ROW_MAX).map(|_| patience.lost(1));
+        assert!(lost.into_iter().any(|next| next == Next::GiveUp));
     }
 
     #[test]

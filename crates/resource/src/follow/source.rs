@@ -70,8 +70,10 @@ impl Source {
                 }
             }
             Incoming::Spool(lane) => {
-                // At another node it may be going on.
-                if !reach.opened {
+                // At another node it may be going on, or has gone on while others that follow it
+                // kept what was known here: then the record is ahead of this node. (Here a part is
+                // received before it is recorded, and the record was read before the reach.)
+                if !reach.opened || found.durable > reach.received {
                     return Ok(None);
                 }
                 let mut spooled = Spooled { lane: Arc::clone(lane), blob, open: None };

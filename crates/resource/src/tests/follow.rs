@@ -2,11 +2,10 @@
 
 use skein_core::{
     limit::FOLLOW_IDLE_TIMEOUT,
-    port::resource::{DownloadSource, UploadOf},
+    port::resource::{DownloadSource, FOLLOWERS_MAX, UploadOf},
 };
 
 use super::*;
-use crate::follow::FOLLOWERS_MAX;
 
 const OCTETS: &str = "application/octet-stream";
 

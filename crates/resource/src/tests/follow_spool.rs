@@ -10,6 +10,7 @@ use super::{
     follow::take,
     *,
 };
+use crate::incoming::Incoming;
 
 /// Says that the upload is for somebody, as a chat node does once it is open.
 async fn address(site: &Site, upload: UploadOf) {
@@ -105,4 +106,99 @@ async fn wrong_bytes_on_their_way_have_no_clean_end() {
     assert_eq!(code(following.source.next().await), Some(Code::WrongHash));
     assert_eq!(code(follow(&node, upload, 0).await), Some(Code::NotFound));
     assert_eq!(node.spooled(), 0);
+}
+
+/// The first part of an upload in a node's spool.
+fn first_part(node: &Node, blob: BlobId) -> std::path::PathBuf {
+    node.folder.path().join("staging").join(blob.to_string()).join("0")
+}
+
+async fn left_alone(node: &Node, blob: BlobId) {
+    let reaches = &node.role.parts().reaches;
+    skein_testkit::eventually("nobody has it open", async || !reaches.is_held(blob)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_that_nobody_continues_make_room_for_others() {
+    let site = Site::new();
+    let mut node = site.node();
+    let file = large(PART + 5000);
+    let (first, second) = (spec(1, OCTETS, &file), spec(2, OCTETS, &file));
+    let (left, _, mut sink) = node.open(&first).await;
+    address(&site, UploadOf { account: ACCOUNT, id: first.id, blob: left }).await;
+    send(&mut *sink, &file[..PART + 1000]).await;
+    durable(&site, &first, PART).await;
+    drop(sink);
+    left_alone(&node, left).await;
+    assert!(first_part(&node, left).exists());
+
+    // Somebody follows what takes all the room that is left.
+    let Incoming::Spool(lane) = node.role.parts().incoming.clone() else { panic!("a bucket") };
+    let other = BlobId([9; 16]);
+    let held = node.role.parts().reaches.hold(other);
+    assert!((0..).take_while(|part| lane.kept.keep(other, *part)).count() > 0);
+    let (blob, _, mut sink) = node.open(&second).await;
+    address(&site, UploadOf { account: ACCOUNT, id: second.id, blob }).await;
+    send(&mut *sink, &file[..PART + 1000]).await;
+    skein_testkit::eventually("it is kept", async || lane.kept.from(blob, 1) == 0).await;
+    assert!(!first_part(&node, left).exists() && first_part(&node, blob).exists());
+    drop((sink, held));
+
+    // What an earlier process kept goes at the start of the next, and nothing that is still needed.
+    left_alone(&node, blob).await;
+    site.restart(&mut node);
+    let gone = async || !first_part(&node, blob).exists();
+    skein_testkit::eventually("what was kept is gone", gone).await;
+    for spec in [&first, &second] {
+        let (_, offsets, mut sink) = node.open(spec).await;
+        assert_eq!(offsets.received, (PART + 1000) as u64);
+        send(&mut *sink, &file[PART + 1000..]).await;
+        assert_eq!(sink.finish().await.unwrap().hash, spec.hash);
+    }
+    assert_eq!(node.spooled(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_kept_at_a_node_that_the_upload_has_left() {
+    let site = Site::new();
+    let (node, other) = (site.node(), site.node());
+    let file = large(2 * PART + 5000);
+    let spec = spec(1, OCTETS, &file);
+    let (blob, _, mut sink) = node.open(&spec).await;
+    let upload = UploadOf { account: ACCOUNT, id: spec.id, blob };
+    address(&site, upload).await;
+    send(&mut *sink, &file[..PART + 1000]).await;
+    durable(&site, &spec, PART).await;
+    let mut early = follow(&node, upload, 0).await.unwrap();
+    drop(sink);
+    let (_, _, mut sink) = other.open(&spec).await;
+    send(&mut *sink, &file[PART..2 * PART + 1000]).await;
+    durable(&site, &spec, 2 * PART).await;
+    assert_eq!(code(follow(&node, upload, 0).await), Some(Code::Unavailable));
+    assert!(take(&mut early.source, PART + 1000).await == file[..PART + 1000], "it is here");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_bytes_of_two_beginnings() {
+    let site = Site::new();
+    let node = site.node();
+    let file = large(PART + 5000);
+    let wrong = UploadSpec { hash: [9; 32], ..spec(1, OCTETS, &file) };
+    let (blob, _, mut sink) = node.open(&wrong).await;
+    let upload = UploadOf { account: ACCOUNT, id: wrong.id, blob };
+    address(&site, upload).await;
+    send(&mut *sink, &file[..1000]).await;
+    let mut slow = follow(&node, upload, 0).await.unwrap();
+    take(&mut slow.source, 1000).await;
+    // It may have been damaged between the two openings, so it begins anew.
+    drop(sink);
+    let (_, _, mut sink) = node.open(&wrong).await;
+    send(&mut *sink, &file[1000..]).await;
+    assert_eq!(code(sink.finish().await), Some(Code::Incomplete));
+    let (_, offsets, mut sink) = node.open(&wrong).await;
+    assert_eq!(offsets.received, 0);
+    send(&mut *sink, &file).await;
+    assert_eq!(code(slow.source.next().await), Some(Code::Unavailable));
+    let mut again = follow(&node, upload, 1000).await.unwrap();
+    assert!(take(&mut again.source, PART - 1000).await == file[1000..PART]);
 }

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::Opening;
-use crate::{ResourceError, incoming::Lane, metric, role::on_disk};
+use crate::{ResourceError, incoming::Lane, kept, metric, role::on_disk};
 
 /// Notes that wait for the one that is under way, beside what an earlier opening left.
 const NOTES_WAITING_MAX: usize = 1;
@@ -176,15 +176,31 @@ impl Work {
         let durable = (part + 1) * PART_BYTES;
         let recorded = Checkpoint { durable, hash_state, parts: held.save() };
         self.opening.checkpoint(recorded.clone(), false).await?;
+        // Before anybody hears that the part is durable: who finishes the upload then removes what
+        // is here of it, and nothing may be kept after that.
+        let kept = self.keep(part).await;
         self.state.send_modify(|state| {
             state.recorded = recorded;
             state.held = Some(held);
         });
-        if self.is_for_somebody().await && self.lane.kept.keep(blob, part) {
+        if kept {
             return Ok(());
         }
         let spool = self.lane.spool.clone();
         on_disk("release a part", move || spool.release(blob, part)).await
+    }
+
+    /// Whether the part stays here, for those who follow the upload.
+    async fn keep(&self, part: u64) -> bool {
+        let Opening { parts, blob, .. } = &self.opening;
+        if !self.is_for_somebody().await {
+            return false;
+        }
+        if let Err(error) = kept::make_room(parts, &self.lane).await {
+            // A part that does not stay is no loss to the upload.
+            tracing::debug!(error.cause = %error, "no room was made for those who follow uploads");
+        }
+        self.lane.kept.keep(*blob, part)
     }
 
     /// Whether somebody may want to read the upload before it is complete.

@@ -7,20 +7,21 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt, future::BoxFuture, stream};
 use skein_core::{
     id::{AccountId, UploadId},
     port::resource::{DownloadSource, OpenDownload, OpenUpload, Resource, UploadSink, Variant},
     refusal::{Code, Refusal},
 };
 use skein_ops::lifecycle::Shutdown;
+use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument, Span};
 
 use super::convert;
 use crate::{
     access::Role,
-    call::{PIECE_BYTES_MAX, WRITE_BYTES_MAX},
+    call::{PIECE_BYTES_MAX, SIGN_INTERVAL, WRITE_BYTES_MAX},
     pb::{self, download_answer, resource_server, upload_answer, upload_request::Kind},
     refusal::{Malformed, refused},
 };
@@ -91,7 +92,8 @@ impl resource_server::Resource for Served {
             convert::blob(&asked.blob).map_err(|error| refused(Role::Resource)(error.into()))?;
         let variant = if asked.thumbnail { Variant::Thumbnail } else { Variant::Original };
         let opened = self.resource.open_download(blob, variant, asked.offset, asked.length).await;
-        Ok(Response::new(answers(opened.map_err(refused(Role::Resource))?)))
+        let (first, source) = parts(opened.map_err(refused(Role::Resource))?);
+        Ok(Response::new(answers(first, in_steps(Some(source), next_piece))))
     }
 
     async fn follow(
@@ -102,19 +104,28 @@ impl resource_server::Resource for Served {
         let upload =
             convert::followed_of(&asked).map_err(|error| refused(Role::Resource)(error.into()))?;
         let opened = self.resource.follow_upload(upload, asked.offset, asked.length).await;
-        Ok(Response::new(answers(opened.map_err(refused(Role::Resource))?)))
+        let (first, source) = parts(opened.map_err(refused(Role::Resource))?);
+        let next = coming(source);
+        Ok(Response::new(answers(first, in_steps(Some(next), next_piece_or_sign))))
     }
 }
 
-/// What a download is, and then its pieces.
-fn answers(opened: OpenDownload) -> Answers<pb::DownloadAnswer> {
+/// What a download is, and what gives its pieces.
+fn parts(opened: OpenDownload) -> (download_answer::Kind, Box<dyn DownloadSource>) {
     let first = download_answer::Kind::Opened(pb::DownloadOpened {
         size: opened.size,
         media_type: opened.media_type.as_str().to_owned(),
         hash: opened.hash.map(|hash| convert::bytes(&hash)).unwrap_or_default(),
         length: opened.length,
     });
-    let pieces = in_steps(Some(opened.source), next_piece);
+    (first, opened.source)
+}
+
+/// What a download is, and then its pieces.
+fn answers(
+    first: download_answer::Kind,
+    pieces: impl Stream<Item = Result<download_answer::Kind, Status>> + Send + 'static,
+) -> Answers<pb::DownloadAnswer> {
     let answers = stream::once(async { Ok(first) }).chain(pieces);
     Box::pin(answers.map(|answer: Result<_, Status>| {
         answer.map(|kind| pb::DownloadAnswer { kind: Some(kind) })
@@ -200,6 +211,25 @@ async fn next_piece(
     Ok(piece.map(|piece| (download_answer::Kind::Piece(piece), Some(source))))
 }
 
+/// The next piece of an upload that is followed, which may take as long as its sender does.
+type Coming = BoxFuture<'static, (Box<dyn DownloadSource>, Result<Option<Bytes>, Refusal>)>;
+
+fn coming(mut source: Box<dyn DownloadSource>) -> Coming {
+    Box::pin(async move {
+        let piece = source.next().await;
+        (source, piece)
+    })
+}
+
+/// A piece without bytes says that the next one is waited for. The wait goes on over it.
+async fn next_piece_or_sign(mut next: Coming) -> Step<Coming, download_answer::Kind> {
+    let Ok((source, piece)) = timeout(SIGN_INTERVAL, &mut next).await else {
+        return Ok(Some((download_answer::Kind::Piece(Bytes::new()), Some(next))));
+    };
+    let piece = piece.map_err(refused(Role::Resource))?;
+    Ok(piece.map(|piece| (download_answer::Kind::Piece(piece), Some(coming(source)))))
+}
+
 fn malformed(field: &'static str) -> Status {
     refused(Role::Resource)(Malformed(field).into())
 }
@@ -207,4 +237,37 @@ fn malformed(field: &'static str) -> Status {
 /// The caller opens the upload again and finds another process.
 fn going_away() -> Refusal {
     Refusal::new(Code::Unavailable, "the resource service is going away; open the upload again")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    /// Gives one piece after long, and then the end.
+    struct Late(Duration, Option<Bytes>);
+
+    #[async_trait]
+    impl DownloadSource for Late {
+        async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+            sleep(self.0).await;
+            Ok(self.1.take())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_piece_hears_that_it_is_waited_for() {
+        let (late, bytes) = (Duration::from_secs(24), Bytes::from_static(b"piece"));
+        let source = Box::new(Late(late, Some(bytes.clone())));
+        let begun = Instant::now();
+        let pieces = in_steps(Some(coming(source)), next_piece_or_sign);
+        let pieces: Vec<_> = pieces.map(|answer| answer.unwrap()).collect().await;
+        let sign = download_answer::Kind::Piece(Bytes::new());
+        let piece = download_answer::Kind::Piece(bytes);
+        assert_eq!(pieces, [sign.clone(), sign.clone(), piece, sign.clone(), sign]);
+        assert_eq!(begun.elapsed(), 2 * late, "a sign begins no wait anew");
+    }
 }

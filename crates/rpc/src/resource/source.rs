@@ -28,6 +28,23 @@ impl DownloadSource for Source {
         if self.left == 0 && !self.to_end {
             return Ok(None);
         }
+        let piece = loop {
+            match self.piece().await? {
+                // A sign that it is waited for.
+                Some(piece) if piece.is_empty() && self.to_end => {}
+                Some(piece) => break piece,
+                None => return Ok(None),
+            }
+        };
+        let left = self.left.checked_sub(piece.len() as u64);
+        self.left = left.ok_or_else(|| ended(&Malformed("download").into()))?;
+        Ok(Some(piece))
+    }
+}
+
+impl Source {
+    /// What the next answer brings; `None` at the end, where that is due.
+    async fn piece(&mut self) -> Result<Option<Bytes>, Refusal> {
         let answer = match timeout(PIECE_DEADLINE, self.answers.message()).await {
             Ok(Ok(Some(answer))) => answer,
             Ok(Ok(None)) if self.left == 0 => return Ok(None),
@@ -43,11 +60,9 @@ impl DownloadSource for Source {
             }
             Err(_) => return Err(ended(&Failure::Late)),
         };
-        let Some(Kind::Piece(piece)) = answer.kind else {
-            return Err(ended(&Malformed("download").into()));
-        };
-        let left = self.left.checked_sub(piece.len() as u64);
-        self.left = left.ok_or_else(|| ended(&Malformed("download").into()))?;
-        Ok(Some(piece))
+        match answer.kind {
+            Some(Kind::Piece(piece)) => Ok(Some(piece)),
+            _ => Err(ended(&Malformed("download").into())),
+        }
     }
 }

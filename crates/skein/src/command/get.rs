@@ -96,7 +96,12 @@ impl Get {
         let bar = Bar::new("fetching");
         let watched = bar.clone();
         let watcher = move |now| watched.update(now);
-        let fetched = client.download(attachment, variant, &path, self.force, watcher).await;
+        let fetched = match self.which {
+            Which::Message(_) => {
+                client.download(attachment, variant, &path, self.force, watcher).await
+            }
+            Which::Coming => client.follow(attachment, &path, self.force, watcher).await,
+        };
         bar.clear();
         fetched?;
         let shown = path.display().to_string();

@@ -7,7 +7,7 @@ use std::sync::{
 
 use fred::types::{Message, Value};
 use tokio::sync::broadcast::{self, error::RecvError};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::{
     exchange::Exchange,
@@ -49,13 +49,18 @@ impl Intake {
             _ => Err(Garbled),
         };
         match payload {
-            Ok(Said::Hint(hint)) => {
+            Ok(Some(Said::Hint(hint))) => {
                 if !self.exchange.publish(topic, &hint) {
                     // Whoever watched it left without a word.
                     self.astray.store(true, Ordering::Relaxed);
                 }
             }
-            Ok(Said::Missed) => self.exchange.missed(topic),
+            Ok(Some(Said::Missed)) => self.exchange.missed(topic),
+            Ok(None) => {
+                // From a node of a later version, which would not call it missed either.
+                metric::unknown();
+                debug!(bus.channel = &*message.channel, "a hint is of an unknown kind");
+            }
             Err(Garbled) => {
                 warn!(bus.channel = &*message.channel, "a hint cannot be read");
                 self.exchange.missed(topic);
