@@ -56,6 +56,12 @@ impl Spool {
         Ok(Self { folder })
     }
 
+    /// The folder that everything is in.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.folder
+    }
+
     /// Finds what is here of an upload of `size` bytes from the part `first` on, and removes the
     /// rest: parts before `kept`, which the object store has, and what does not follow without a gap.
     /// Those from `kept` on stay for whoever reads them.

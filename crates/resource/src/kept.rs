@@ -18,6 +18,7 @@ use std::{
 
 use skein_blob::spool::PART_BYTES;
 use skein_core::id::BlobId;
+use skein_ops::disk;
 
 use crate::{
     ResourceError,
@@ -27,6 +28,9 @@ use crate::{
 
 /// Bytes that are kept on one node: a gibibyte of its staging disk.
 pub(crate) const KEPT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Bytes that stay free on that disk for uploads under way, of some three parts each: beyond that
+/// nothing is kept, and a small disk never keeps anything.
+const FREE_BYTES_MIN: u64 = 512 * 1024 * 1024;
 
 /// The parts that are kept.
 #[derive(Debug, Default)]
@@ -77,6 +81,14 @@ impl Kept {
 fn has_room(kept: &HashMap<BlobId, Range<u64>>) -> bool {
     let parts: u64 = kept.values().map(|range| range.end - range.start).sum();
     (parts + 1) * PART_BYTES <= KEPT_BYTES_MAX
+}
+
+/// Whether the disk has room for more than the uploads under way.
+pub(crate) async fn leaves_room(lane: &Lane) -> bool {
+    let spool = lane.spool.clone();
+    let free = on_disk("see what is free", move || disk::free_bytes(spool.root())).await;
+    // A disk that does not say keeps nothing.
+    free.is_ok_and(|free| free >= FREE_BYTES_MIN)
 }
 
 /// Makes room for one part more, if there is none and some of the parts are nobody's.

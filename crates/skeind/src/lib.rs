@@ -14,7 +14,6 @@ mod banner;
 mod certificate;
 pub mod certs;
 mod config;
-mod disk;
 pub mod doctor;
 mod folder;
 mod metric;

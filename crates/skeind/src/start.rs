@@ -14,15 +14,15 @@ use skein_core::{
     refusal::Refusal,
     time::Clock,
 };
-use skein_ops::{health::Health, lifecycle::Shutdown};
+use skein_ops::{disk, health::Health, lifecycle::Shutdown};
 use skein_resource::ResourceRole;
 use skein_rpc::{access, credentials::Credentials, health::Probe, server::Ports};
 use skein_status::Status;
 use skein_verify::Verify;
 
 use crate::{
-    Config, Role, certificate::certificate, disk, folder::DataFolder, operator::Operator,
-    parts::Truth, routing::secret, sentence, server::StartError,
+    Config, Role, certificate::certificate, folder::DataFolder, operator::Operator, parts::Truth,
+    routing::secret, sentence, server::StartError,
 };
 
 /// What roles are started with. A part is there if the role needs it.

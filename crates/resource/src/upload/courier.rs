@@ -193,7 +193,7 @@ impl Work {
     /// Whether the part stays here, for those who follow the upload.
     async fn keep(&self, part: u64) -> bool {
         let Opening { parts, blob, .. } = &self.opening;
-        if !self.is_for_somebody().await {
+        if !self.is_for_somebody().await || !kept::leaves_room(&self.lane).await {
             return false;
         }
         if let Err(error) = kept::make_room(parts, &self.lane).await {

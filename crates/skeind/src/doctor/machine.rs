@@ -7,8 +7,10 @@ use std::{
     path::Path,
 };
 
+use skein_ops::disk;
+
 use super::Finding;
-use crate::{Config, disk, folder};
+use crate::{Config, folder};
 
 /// Bytes of socket buffers that the chat role asks for.
 const UDP_BUFFER_BYTES: u64 = skein_net::listen::SOCKET_BUFFER_BYTES as u64;

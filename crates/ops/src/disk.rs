@@ -3,18 +3,22 @@
 use std::{io, path::Path};
 
 /// Free bytes below which nothing can be stored.
-pub(crate) const FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
+pub const FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
 
 const MIB: u64 = 1024 * 1024;
 
 /// The bytes that are free under a folder. Blocks.
-pub(crate) fn free_bytes(folder: &Path) -> io::Result<u64> {
+///
+/// # Errors
+/// If the system does not say, as where there is no such folder.
+pub fn free_bytes(folder: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(folder)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 /// What was found, for people.
-pub(crate) fn words(bytes: u64, folder: &Path) -> String {
+#[must_use]
+pub fn words(bytes: u64, folder: &Path) -> String {
     format!("{} MiB are free under {}", bytes / MIB, folder.display())
 }
 
@@ -22,7 +26,7 @@ pub(crate) fn words(bytes: u64, folder: &Path) -> String {
 ///
 /// # Errors
 /// That there is none, or that the folder is gone.
-pub(crate) fn check(folder: &Path) -> Result<(), String> {
+pub fn check(folder: &Path) -> Result<(), String> {
     judge(free_bytes(folder), folder)
 }
 
