@@ -267,4 +267,16 @@ mod tests {
         let given_up = Stop::Lost.next_try(&mut patience, false);
         assert!(matches!(given_up, Err(Error::Unreachable(_))));
     }
+
+    #[test]
+    fn a_sender_who_pauses_ends_no_try_for_good() {
+        let mut patience = Patience::for_coming();
+        for code in [Code::TimedOut, Code::Unavailable].into_iter().cycle().take(200) {
+            let stop = Stop::from(StreamError::Abandoned(Some(code)));
+            assert!(stop.next_try(&mut patience, false).is_ok());
+        }
+        let stop = Stop::from(StreamError::Abandoned(Some(Code::NotFound)));
+        let given_up = stop.next_try(&mut patience, false);
+        assert!(matches!(given_up, Err(Error::Refused(refusal)) if refusal.code == Code::NotFound));
+    }
 }

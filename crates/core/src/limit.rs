@@ -44,8 +44,7 @@ pub const COMING_MAX: usize = 64;
 /// and a stream between nodes for as long as its sender may take.
 pub const FOLLOWED_MAX: usize = 16;
 /// How long a download that follows an upload waits for it to get on. Shorter than a client waits for
-/// a sign of the server (60 seconds), so that the client hears why, and than one node waits for
-/// another's next piece.
+/// a sign of the server (60 seconds), so that the client hears why.
 pub const FOLLOW_IDLE_TIMEOUT: Duration = Duration::from_secs(25);
 /// Pixels on the longer edge of a thumbnail.
 pub const THUMBNAIL_EDGE_PX: u32 = 320;

@@ -1,9 +1,10 @@
 //! Coming files in the hands of those who have no right to them, or who lie about theirs.
 
 use bytes::Bytes;
-use skein_core::refusal::Code;
-use skein_net::stream::{Receiver, Sender};
+use skein_core::{limit, refusal::Code};
+use skein_net::stream::{Receiver, Sender, StreamError};
 use skein_testkit::{
+    eventually,
     raw::{RawSession, random_id},
     transfer::{Synthetic, send_until, status},
 };
@@ -143,4 +144,57 @@ async fn a_lie_about_the_hash_has_no_clean_end() {
     let error = download(&bob, blob, 0).await.expect_err("it is gone");
     assert_eq!(code(&error), Code::NotFound);
     scene.still_serves().await;
+}
+
+#[tokio::test]
+async fn nobody_takes_all_places_or_more_than_is_theirs() {
+    let scene = Scene::start("").await;
+    let mut alice = scene.alice().await;
+    // One connection carries no more streams than that.
+    let bob = RawSession::open(&scene.bob).await.expect("welcome");
+    let elsewhere = RawSession::open(&scene.bob).await.expect("welcome");
+    let file = Synthetic::new(50 * KIB, 1);
+    let (mut sender, mut receiver, blob) = begin(&alice, &file, scene.conversation, 10 * KIB).await;
+    let mut following = Vec::new();
+    for number in 0..limit::FOLLOWED_MAX {
+        let session = if number % 2 == 0 { &bob } else { &elsewhere };
+        following.push(follow(session, blob.clone()).await.1);
+    }
+    let error = download(&elsewhere, blob.clone(), 0).await.expect_err("he has enough");
+    assert_eq!(code(&error), Code::TooMany);
+    // A stream that he stops is served no more, though nothing is due on it.
+    for mut one in following.drain(1..) {
+        one.stop(Code::Superseded);
+    }
+    let mut last = following.remove(0);
+    take(&mut last, 10 * KIB).await;
+    eventually("a place is free", async || {
+        let request =
+            pb::DownloadOpen { blob: blob.clone(), offset: 0, length: 0, thumbnail: false };
+        let (_sender, mut receiver) = bob.work(open::Kind::Download(request)).await;
+        let status = in_time(receiver.frame::<pb::DownloadStatus>()).await.expect("a status");
+        let kind = status.and_then(|status| status.kind);
+        matches!(kind, Some(download_status::Kind::Header(_)))
+    })
+    .await;
+
+    // He is no contact any more, so the end is not for him to hear, whatever he has of it.
+    let remove = pb::AnswerContact { account: bob.account(), id: random_id() };
+    let removed = in_time(alice.request(request::Kind::RemoveContact(remove))).await;
+    assert!(matches!(removed, reply::Kind::Step(_)), "{removed:?}");
+    in_time(send_until(&mut sender, &mut receiver, &file, 10 * KIB, file.size)).await;
+    sender.finish();
+    while !matches!(in_time(status(&mut receiver)).await, Kind::Complete(_)) {}
+    let end = async {
+        loop {
+            match last.bytes(usize::MAX).await {
+                Ok(Some(_)) => {}
+                other => return other,
+            }
+        }
+    };
+    let end = in_time(end).await;
+    assert_eq!(end, Err(StreamError::Abandoned(Some(Code::NotFound))));
+    let error = download(&bob, blob, 0).await.expect_err("not for him any more");
+    assert_eq!(code(&error), Code::NotFound);
 }
