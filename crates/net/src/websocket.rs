@@ -47,6 +47,12 @@ const STREAM_SEND_BYTES_BEFORE_LOGIN: usize = 64 * 1024;
 /// Bytes that one stream may hold unsent after login: with all streams 2 MiB, as over QUIC.
 const STREAM_SEND_BYTES_AFTER_LOGIN: usize = 128 * 1024;
 
+/// How long a silent WebSocket is kept at most. TCP outlives no change of network, and after a long
+/// silence a new connection is sooner there than its next repetition. So keeping one for as long as
+/// QUIC is kept gains nothing, and a client that goes from network to network would leave more
+/// dead sessions behind than an account may have.
+const IDLE_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
 fn server_config(idle_timeout: Duration, datagrams: bool) -> Config {
     Config {
         client: false,
@@ -54,7 +60,7 @@ fn server_config(idle_timeout: Duration, datagrams: bool) -> Config {
         receive_bytes: RECEIVE_BYTES_BEFORE_LOGIN,
         stream_receive_bytes: STREAM_RECEIVE_BYTES,
         stream_send_bytes: STREAM_SEND_BYTES_BEFORE_LOGIN,
-        idle_timeout,
+        idle_timeout: idle_timeout.min(IDLE_TIMEOUT_MAX),
         keep_alive: None,
         datagrams,
     }
@@ -67,7 +73,7 @@ fn client_config(idle_timeout: Duration, keep_alive: Duration, datagrams: bool) 
         receive_bytes: RECEIVE_BYTES_AFTER_LOGIN,
         stream_receive_bytes: STREAM_RECEIVE_BYTES,
         stream_send_bytes: STREAM_SEND_BYTES_AFTER_LOGIN,
-        idle_timeout,
+        idle_timeout: idle_timeout.min(IDLE_TIMEOUT_MAX),
         keep_alive: Some(keep_alive),
         datagrams,
     }
