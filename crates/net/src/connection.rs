@@ -272,12 +272,15 @@ impl Connection {
         }
     }
 
-    /// Frames of streams that were sent, repetitions included. It stays at 0 over a WebSocket: what is
-    /// sent there TCP repeats, and nobody can see that.
+    /// Frames of streams that came or were sent, repetitions included. It stays at 0 over a WebSocket:
+    /// what is sent there TCP repeats, and nobody can see that.
     #[must_use]
     pub fn stream_frames(&self) -> u64 {
         match &self.transport {
-            Transport::Quic(quic) => quic.stats().frame_tx.stream,
+            Transport::Quic(quic) => {
+                let stats = quic.stats();
+                stats.frame_tx.stream + stats.frame_rx.stream
+            }
             Transport::WebSocket(_) => 0,
         }
     }

@@ -61,7 +61,7 @@ pub(super) struct Line {
     heard: u64,
     /// Frames that had been sent then, of those that the server has to acknowledge.
     asked: u64,
-    /// Frames of streams that had been sent then.
+    /// Frames of streams that had come or been sent then.
     worked: u64,
 }
 

@@ -47,6 +47,8 @@ const PROBE_INTERVAL_MIN: Duration = Duration::from_millis(20);
 /// For how long a silent path is probed so often while something waits to get through: what waits
 /// is there two round trips after the path is back.
 const PROBED_OFTEN_MAX: Duration = Duration::from_secs(120);
+/// How soon before the last sign of life a stream has to have moved for it to wait now.
+const WORK_RECENT: Duration = Duration::from_secs(1);
 /// Otherwise it is probed again after this share of the time that it has been silent, so that its
 /// return is noticed soon for how long it was away, and costs next to nothing.
 const PROBE_SHARE: u32 = 32;
@@ -71,8 +73,8 @@ pub(super) struct Ear {
     asked_from: Option<Timestamp>,
     /// Something was sent when it was listened last.
     busy: bool,
-    /// A stream has tried to move, and nothing came since.
-    works: bool,
+    /// When a stream has moved last, or tried to.
+    works_at: Option<Timestamp>,
     /// The path is new, and has to show by then that it works.
     prove_by: Option<Timestamp>,
     /// The path was found silent, and nothing has been heard since.
@@ -132,11 +134,12 @@ impl Ear {
     fn hear(&mut self, signs: Signs, now: Timestamp) {
         self.round_trip = signs.round_trip.min(ROUND_TRIP_MAX);
         self.busy = signs.asked;
-        self.works |= signs.worked;
+        if signs.worked {
+            self.works_at = Some(now);
+        }
         if signs.heard {
             self.heard_at = now;
             self.asked_from = None;
-            self.works = false;
             self.prove_by = None;
             self.silent = false;
             self.probed = false;
@@ -146,6 +149,11 @@ impl Ear {
             let short = now.since(self.listened_before) <= LISTEN_BUSY;
             self.asked_from = Some(if short { self.listened_before } else { now });
         }
+    }
+
+    /// Whether the silence came over something that was on its way, there or here.
+    fn has_work(&self) -> bool {
+        self.works_at.is_some_and(|at| at + WORK_RECENT >= self.heard_at)
     }
 
     /// How long to wait for the next sign before asking for one again, while something waits to get
@@ -258,7 +266,7 @@ impl Session {
         let last = ear.listened_at;
         if ear.silent {
             // That a probe has no answer is no reason for the next.
-            return last + ear.probe_interval(self.is_owed() || ear.works, last);
+            return last + ear.probe_interval(self.is_owed() || ear.has_work(), last);
         }
         let busy = ear.busy || self.quiet_from().is_some() || ear.prove_by.is_some();
         let regular = last + if busy { LISTEN_BUSY } else { LISTEN_IDLE };

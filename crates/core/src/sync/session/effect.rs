@@ -68,8 +68,8 @@ pub struct Signs {
     pub heard: bool,
     /// Something was sent that the server has to acknowledge, by whoever uses the connection.
     pub asked: bool,
-    /// Some of it was more than a question whether the server is there: a stream has moved, or tries
-    /// to.
+    /// More than a question whether the server is there: a stream has moved, in either direction, or
+    /// tries to.
     pub worked: bool,
     /// How long a packet and its acknowledgement take together.
     pub round_trip: Duration,

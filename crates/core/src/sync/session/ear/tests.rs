@@ -153,6 +153,19 @@ fn a_stream_that_tries_to_move_waits_as_a_request_does() {
 }
 
 #[test]
+fn a_download_that_was_under_way_waits_and_one_that_is_over_does_not() {
+    for (until, waits) in [(4_000, true), (2_000, false)] {
+        let mut session = idle();
+        let said = pass(&mut session, 15_000, &mut 0, |at| match at {
+            0..=4_000 => Signs { worked: at <= until, ..HEARD },
+            _ => ASKED,
+        });
+        let probes = said.iter().filter(|(_, what)| what == "probe").count();
+        assert_eq!(probes > 150, waits, "{until}: {probes}");
+    }
+}
+
+#[test]
 fn probes_a_silent_path_seldom_while_nothing_waits() {
     let probes = probes(&mut idle(), 60_000);
     assert!(probes.len() < 160, "{probes:?}");
