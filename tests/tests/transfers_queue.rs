@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde_json::Value;
+use skein_core::limit::UPLOAD_AHEAD_BYTES_MAX;
 use skein_testkit::{
     PATIENCE,
     cli::{Cli, Watcher},
@@ -128,10 +129,11 @@ fn a_pause_holds_over_restarts_and_a_cancel_frees_the_server() {
     let small = queue(&alice, "small.txt");
     alice.json(&["transfers", "run"]);
     assert_eq!(one(&alice, &small)["state"], "done");
-    assert_eq!(
-        (&one(&alice, &big)["state"], open_uploads(&server)),
-        (&"paused".into(), vec![paused_at])
-    );
+    assert_eq!(one(&alice, &big)["state"], "paused");
+    // What was on its way when it was paused may still have been stored, and no more.
+    let stored = open_uploads(&server);
+    let on_its_way = paused_at..=paused_at + UPLOAD_AHEAD_BYTES_MAX;
+    assert!(matches!(stored[..], [durable] if on_its_way.contains(&durable)), "{stored:?}");
 
     // Somebody else's process carries the word out.
     let watcher = alice.start(&["watch"]);
