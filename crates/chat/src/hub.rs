@@ -10,6 +10,7 @@ mod fanout;
 mod review;
 
 use std::{
+    cmp::Reverse,
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -29,6 +30,7 @@ use skein_core::{
 };
 use skein_net::Connection;
 use skein_store::{Store, token::TokenHash};
+use skein_wire::close::CloseCode;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +43,11 @@ const DELIVERIES_MAX: usize = 4096;
 /// Sessions that compare their heads with the store at a time. When the bus has lost something all
 /// of them want to.
 const COMPARING_MAX: usize = 32;
+
+/// A session of which nothing has been heard for this long makes room for another of its account.
+/// Clients give a sign of life every 20 seconds at the latest; most that are silent for longer have
+/// come back in another way.
+const SILENT_AFTER: Duration = Duration::from_secs(30);
 
 /// A session's number on this node.
 pub(crate) type SessionNumber = u64;
@@ -88,6 +95,13 @@ struct Account {
     requests: TokenBucket,
     /// Whether its contacts have been told that it is here, or need not be.
     announced: bool,
+}
+
+/// Where a further session of an account goes.
+enum Room {
+    Free,
+    /// The account has as many as it may, but has not heard of this one for long.
+    InPlaceOf(SessionNumber),
 }
 
 impl State {
@@ -169,7 +183,8 @@ impl Hub {
         self.state().sessions.get(&number).is_some_and(|live| live.queue.offer(frame))
     }
 
-    /// Enters a session that has logged in.
+    /// Enters a session that has logged in. If its account has as many as it may, one of which
+    /// nothing has been heard for long ends.
     ///
     /// # Errors
     /// `draining`; `too_many` sessions of this account or in all; `rate_limited`.
@@ -183,7 +198,7 @@ impl Hub {
         let account = identity.account.id;
         let (number, first, watched) = {
             let mut state = self.state();
-            self.has_room(&state, account)?;
+            let room = self.room(&state, account)?;
             let now = self.clock.now();
             let number = state.next_number;
             let shared = state.accounts.entry(account).or_insert_with(|| self.account(now));
@@ -195,6 +210,10 @@ impl Hub {
             let logs = HashSet::new();
             state.sessions.insert(number, Live { account, token, connection, queue, logs });
             metric::sessions(state.sessions.len());
+            if let Room::InPlaceOf(silent) = room {
+                // After the other has entered, so that the account is here throughout.
+                self.give_up(&mut state, silent);
+            }
             (number, first, self.topics.watch(&[Topic::Account(account)]))
         };
         if first {
@@ -211,7 +230,7 @@ impl Hub {
     /// As [`enter`](Self::enter).
     pub(crate) fn would_enter(&self, account: AccountId) -> Result<(), Refusal> {
         let state = self.state();
-        self.has_room(&state, account)?;
+        self.room(&state, account)?;
         let requests = state.accounts.get(&account).map(|shared| shared.requests.clone());
         drop(state);
         match requests {
@@ -228,13 +247,30 @@ impl Hub {
         self.lets_in(&self.state())
     }
 
-    fn has_room(&self, state: &State, account: AccountId) -> Result<(), Refusal> {
+    fn room(&self, state: &State, account: AccountId) -> Result<Room, Refusal> {
         self.lets_in(state)?;
-        let sessions = state.accounts.get(&account).map_or(0, |shared| shared.sessions.len());
-        if sessions >= self.config.account_sessions_max {
-            return Err(Refusal::new(Code::TooMany, "this account has too many sessions"));
+        let Some(shared) = state.accounts.get(&account) else { return Ok(Room::Free) };
+        if shared.sessions.len() < self.config.account_sessions_max {
+            return Ok(Room::Free);
         }
-        Ok(())
+        let silence = |number: &SessionNumber| {
+            let live = state.sessions.get(number)?;
+            Some((live.connection.silent_for(), Reverse(*number)))
+        };
+        match shared.sessions.iter().filter_map(silence).max() {
+            Some((silent, Reverse(number))) if silent >= SILENT_AFTER => {
+                Ok(Room::InPlaceOf(number))
+            }
+            _ => Err(Refusal::new(Code::TooMany, "this account has too many sessions")),
+        }
+    }
+
+    /// Ends a session for another's sake. Its client, should it still be there, comes back.
+    fn give_up(&self, state: &mut State, number: SessionNumber) {
+        let Some(live) = state.sessions.get(&number) else { return };
+        tracing::debug!(session.number = number, "a silent session makes room for another");
+        live.connection.close(CloseCode::TimedOut, "nothing was heard of this session for long");
+        self.topics.unwatch(&self.remove(state, number));
     }
 
     fn lets_in(&self, state: &State) -> Result<(), Refusal> {

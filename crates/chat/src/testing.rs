@@ -1,7 +1,7 @@
 //! A hub with sessions for tests of single parts: entered as real ones are, over one connection on
 //! loopback, with queues that the test holds. Time is virtual once it is there.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -11,6 +11,7 @@ use skein_core::{
     id::{AccountId, DeviceId},
     name::{DeviceName, Username},
     port::directory::{ChatNode, Trust},
+    refusal::Refusal,
     time::Clock,
 };
 use skein_net::{
@@ -29,12 +30,16 @@ use crate::{
     queue::{self, Next},
 };
 
+/// How long the connection outlives silence: longer than any test, in virtual time.
+const KEPT_FOR: Duration = Duration::from_secs(3600);
+
 /// Sessions that are connected, each of an account of its own.
 pub(crate) struct Crowd {
     pub(crate) hub: Arc<Hub>,
     queues: Vec<queue::Drain>,
     connection: Connection,
-    _ends: (Listener, Dialer, Connection),
+    client: Connection,
+    _sockets: (Listener, Dialer),
     _folder: TempDir,
 }
 
@@ -52,13 +57,17 @@ impl Crowd {
         let now = SystemClock.now();
         let certificate = Certificate::self_signed(folder.path(), &names, now).expect("made");
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listener = Listener::bind(any, &certificate, ListenConfig::default()).expect("a port");
+        let config = ListenConfig { idle_timeout: KEPT_FOR, ..ListenConfig::default() };
+        let listener = Listener::bind(any, &certificate, config).expect("a port");
         let node = ChatNode {
             name: "chat-1".into(),
             address: listener.address().expect("bound").to_string(),
             trust: Trust::Fingerprints(vec![certificate.fingerprint()]),
         };
-        let dialer = Dialer::new(DialConfig::default()).expect("a socket");
+        // The client is silent unless it is told to speak.
+        let config =
+            DialConfig { idle_timeout: KEPT_FOR, keep_alive: KEPT_FOR, ..DialConfig::default() };
+        let dialer = Dialer::new(config).expect("a socket");
         let accepted = async {
             listener.accept().await.expect("open").establish().await.expect("a handshake")
         };
@@ -68,32 +77,47 @@ impl Crowd {
         let presence = Arc::new(Local::new());
         let (hub, _) =
             Hub::new(Config::default(), Arc::new(store), hints, presence, Arc::new(SystemClock));
-        let _ends = (listener, dialer, client);
-        let mut crowd = Self { hub, queues: Vec::new(), connection, _ends, _folder: folder };
+        let _sockets = (listener, dialer);
+        let queues = Vec::new();
+        let mut crowd = Self { hub, queues, connection, client, _sockets, _folder: folder };
         for _ in 0..count {
             crowd.enter().await;
         }
         crowd
     }
 
-    /// One more session.
+    /// One more session, of an account of its own.
     pub(crate) async fn enter(&mut self) -> SessionNumber {
         let number = self.queues.len() as u64;
-        let name = format!("name{number}");
+        let entered = self.enter_as(AccountId(number + 1)).await;
+        assert_eq!(entered.expect("there is room"), number);
+        number
+    }
+
+    /// One more session of this account.
+    pub(crate) async fn enter_as(&mut self, id: AccountId) -> Result<SessionNumber, Refusal> {
+        let name = format!("name{}", id.0);
         let identity = Identity {
-            account: Profile {
-                id: AccountId(number + 1),
-                name: Username::parse(&name).expect("a name"),
-            },
+            account: Profile { id, name: Username::parse(&name).expect("a name") },
             device: DeviceId([0; 16]),
             device_name: DeviceName::parse("laptop").expect("a name"),
         };
         let (queue, drain) = queue::queue();
-        self.queues.push(drain);
         let token: TokenHash = [0; 32];
-        let entered = self.hub.enter(&identity, token, self.connection.clone(), queue).await;
-        assert_eq!(entered.expect("there is room"), number);
-        number
+        let number = self.hub.enter(&identity, token, self.connection.clone(), queue).await?;
+        self.queues.push(drain);
+        Ok(number)
+    }
+
+    /// The client gives a sign of life, which has come when this returns.
+    pub(crate) async fn speak(&self) {
+        let before = self.connection.datagrams_received();
+        self.client.probe();
+        while self.connection.datagrams_received() == before {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // Those who look have seen it, too.
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 
     /// Takes what waits for a session. How many frames that were.

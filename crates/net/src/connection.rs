@@ -21,6 +21,7 @@ use crate::{
     congestion,
     dial::race::Outlook,
     metric::{self, Open},
+    migration::Watched,
     priority::Priority,
     quic::{self, datagram::Channel, early::Begun},
     stream::{Incoming, Outgoing, Receiver, Sender},
@@ -50,7 +51,7 @@ pub(crate) struct Guest {
     /// Until its peer has logged in.
     place: Mutex<Option<Place>>,
     /// What keeps it under watch, where the peer can move.
-    _watched: Option<Arc<quinn::Connection>>,
+    watched: Option<Arc<Watched>>,
     is_early: bool,
     handshake: tokio::sync::Mutex<Handshake>,
 }
@@ -258,6 +259,18 @@ impl Connection {
         }
     }
 
+    /// How long nothing has come from the peer of an accepted connection, to about a second.
+    #[must_use]
+    pub fn silent_for(&self) -> Duration {
+        let watched = self.guest.as_ref().and_then(|guest| guest.watched.as_ref());
+        match (&self.transport, watched) {
+            (Transport::WebSocket(line), _) => line.silent_for(),
+            (Transport::Quic(_), Some(watched)) => watched.silent_for(),
+            // Nobody watches what was dialed.
+            (Transport::Quic(_), None) => Duration::ZERO,
+        }
+    }
+
     /// Frames sent that the peer has to acknowledge: grows with whatever should make it answer, and
     /// with each repetition while it does not. It stays at 0 where the transport does not tell.
     #[must_use]
@@ -314,12 +327,12 @@ impl Connection {
 }
 
 impl Guest {
-    pub(crate) fn new(place: Place, watched: Option<Arc<quinn::Connection>>) -> Self {
+    pub(crate) fn new(place: Place, watched: Option<Arc<Watched>>) -> Self {
         let transport = if watched.is_some() { metric::QUIC } else { metric::WEBSOCKET };
         Self {
             _open: Open::new(transport),
             place: Mutex::new(Some(place)),
-            _watched: watched,
+            watched,
             is_early: false,
             handshake: tokio::sync::Mutex::new(Handshake::Over(Ok(()))),
         }

@@ -19,6 +19,8 @@
 //! between: neither packets nor idle connections pay. A socket that drops the packets of clients
 //! which move too often would bite sooner, but it cannot know them: the ids in packets change by the
 //! client's wish, and whose they are only quinn knows.
+//!
+//! The same look notes when a client was last heard, which quinn does not tell either.
 
 use std::{
     net::SocketAddr,
@@ -63,15 +65,37 @@ impl Default for MigrationLimits {
 #[derive(Debug, Clone)]
 pub(crate) struct Watch {
     /// Those that are not looked at yet, from no more than one interval.
-    new: Arc<Mutex<Vec<Watched>>>,
+    new: Arc<Mutex<Vec<Look>>>,
 }
 
-/// A connection under watch. Watching does not keep it open.
+/// A connection under watch, until this is dropped.
 #[derive(Debug)]
-struct Watched {
-    connection: Weak<quinn::Connection>,
-    /// Challenges that had been sent when it was last looked at.
+pub(crate) struct Watched {
+    connection: quinn::Connection,
+    /// When something of the client was last found to have come.
+    heard_at: Mutex<Instant>,
+}
+
+impl Watched {
+    /// How long nothing has come from the client, as far as the looks tell: up to one of them more
+    /// or less.
+    pub(crate) fn silent_for(&self) -> Duration {
+        self.heard_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    fn heard(&self, now: Instant) {
+        *self.heard_at.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+}
+
+/// What was found when a connection was last looked at. Looking does not keep it open.
+#[derive(Debug)]
+struct Look {
+    watched: Weak<Watched>,
+    /// Challenges that had been sent.
     challenges: u64,
+    /// Datagrams that had come.
+    datagrams: u64,
     peer: SocketAddr,
     /// By when its moves are paid off: see [`Pace`].
     due: Instant,
@@ -86,20 +110,24 @@ impl Watch {
     }
 
     /// Watches `connection` too, until what is returned is dropped.
-    pub(crate) fn add(&self, connection: &quinn::Connection) -> Arc<quinn::Connection> {
-        let connection = Arc::new(connection.clone());
-        let watched = Watched {
-            challenges: connection.stats().frame_tx.path_challenge,
+    pub(crate) fn add(&self, connection: &quinn::Connection) -> Arc<Watched> {
+        let now = Instant::now();
+        let watched =
+            Arc::new(Watched { connection: connection.clone(), heard_at: Mutex::new(now) });
+        let stats = connection.stats();
+        let look = Look {
+            watched: Arc::downgrade(&watched),
+            challenges: stats.frame_tx.path_challenge,
+            datagrams: stats.udp_rx.datagrams,
             peer: connection.remote_address(),
-            connection: Arc::downgrade(&connection),
-            due: Instant::now(),
+            due: now,
         };
-        self.new.lock().unwrap_or_else(PoisonError::into_inner).push(watched);
-        connection
+        self.new.lock().unwrap_or_else(PoisonError::into_inner).push(look);
+        watched
     }
 }
 
-async fn look(new: Weak<Mutex<Vec<Watched>>>, limits: MigrationLimits) {
+async fn look(new: Weak<Mutex<Vec<Look>>>, limits: MigrationLimits) {
     let pace = Pace::new(limits.per_second, limits.burst);
     let mut all = Vec::new();
     loop {
@@ -107,20 +135,26 @@ async fn look(new: Weak<Mutex<Vec<Watched>>>, limits: MigrationLimits) {
         let Some(new) = new.upgrade() else { return };
         all.append(&mut new.lock().unwrap_or_else(PoisonError::into_inner));
         drop(new);
-        all.retain(|watched: &Watched| watched.connection.strong_count() > 0);
+        all.retain(|look: &Look| look.watched.strong_count() > 0);
         for batch in all.chunks_mut(BATCH) {
-            for watched in batch {
-                watched.look(limits, pace, Instant::now());
+            for look in batch {
+                look.again(limits, pace, Instant::now());
             }
             tokio::task::yield_now().await;
         }
     }
 }
 
-impl Watched {
-    fn look(&mut self, limits: MigrationLimits, pace: Pace, now: Instant) {
-        let Some(connection) = self.connection.upgrade() else { return };
-        let challenges = connection.stats().frame_tx.path_challenge;
+impl Look {
+    fn again(&mut self, limits: MigrationLimits, pace: Pace, now: Instant) {
+        let Some(watched) = self.watched.upgrade() else { return };
+        let connection = &watched.connection;
+        let stats = connection.stats();
+        if stats.udp_rx.datagrams != self.datagrams {
+            self.datagrams = stats.udp_rx.datagrams;
+            watched.heard(now);
+        }
+        let challenges = stats.frame_tx.path_challenge;
         let moves = moves(challenges.saturating_sub(self.challenges), limits);
         if moves == 0 {
             return;

@@ -2,8 +2,8 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use skein_core::refusal::Code;
-use skein_net::dial::{DialConfig, DialError};
+use skein_core::{refusal::Code, sync::KEEP_ALIVE};
+use skein_net::dial::{DialConfig, DialError, Transports};
 use skein_testkit::{
     eventually,
     memory::{peak_bytes, reset_peak},
@@ -29,6 +29,8 @@ const AHEAD: usize = 64;
 const PAGES: usize = 256;
 /// What those may cost: a few pages under way, and what the queue and the windows hold.
 const PAGES_COST_BYTES_MAX: u64 = 12 * 1024 * 1024;
+/// How often a client gives a sign of life that gives none while a test runs.
+const SILENT: Duration = Duration::from_secs(3600);
 /// No limit for requests that a test would reach.
 const FAST: &str = "[chat]\nrequests_per_second = 1000000\nrequests_burst = 1000000\n";
 
@@ -118,6 +120,37 @@ async fn sessions_have_a_number() {
     })
     .await;
     scene.still_serves().await;
+}
+
+#[tokio::test]
+async fn a_client_that_was_cut_off_finds_room_when_it_comes_back() {
+    let scene = Scene::start("[chat]\naccount_sessions_max = 2\n").await;
+    let open = async |transports, keep_alive| {
+        let config = DialConfig { transports, keep_alive, ..DialConfig::default() };
+        RawSession::open_with(&scene.alice, config).await
+    };
+    let open_at_last = async |transports, keep_alive| loop {
+        match open(transports, keep_alive).await {
+            Ok(session) => return session,
+            Err(closed) => assert_eq!(closed.code, Some(CloseCode::Overloaded), "{closed}"),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    let mut silent = Vec::new();
+    for transports in [Transports::Quic, Transports::WebSocket] {
+        // What came before these has ended, or soon will have. Nothing more is heard of them, as if
+        // their network had gone.
+        silent.push(in_time(open_at_last(transports, SILENT)).await);
+    }
+    let mut back = Vec::new();
+    for _ in &silent {
+        back.push(in_time(open_at_last(Transports::Both, KEEP_ALIVE)).await);
+    }
+    for session in silent {
+        assert_eq!(session.connection.closed().await.code, Some(CloseCode::TimedOut));
+    }
+    let refused = open(Transports::Both, KEEP_ALIVE).await.err().expect("these two are heard");
+    assert_eq!(refused.code, Some(CloseCode::Overloaded), "{refused}");
 }
 
 #[tokio::test]

@@ -117,3 +117,27 @@ async fn looking_whether_there_is_room_takes_nothing_of_the_rate() {
     crowd.hub.begin_drain();
     assert_eq!(crowd.hub.would_enter(AccountId(1)).unwrap_err().code, Code::Draining);
 }
+
+#[tokio::test]
+async fn a_session_that_is_silent_makes_room_and_one_that_is_heard_does_not() {
+    let mut crowd = Crowd::of(1).await;
+    let max = Config::default().account_sessions_max;
+    for _ in 1..max {
+        crowd.enter_as(AccountId(1)).await.unwrap();
+    }
+    // They share one connection.
+    for _ in 0..4 {
+        tokio::time::sleep(SILENT_AFTER / 2).await;
+        crowd.speak().await;
+        let refusal = crowd.enter_as(AccountId(1)).await.unwrap_err();
+        assert_eq!(refusal.code, Code::TooMany);
+        assert_eq!(crowd.hub.would_enter(AccountId(1)).unwrap_err().code, Code::TooMany);
+    }
+    tokio::time::sleep(SILENT_AFTER + Duration::from_secs(1)).await;
+    crowd.hub.would_enter(AccountId(1)).unwrap();
+    let number = crowd.enter_as(AccountId(1)).await.unwrap();
+    assert_eq!(crowd.hub.sessions(), max);
+    let mut left = crowd.hub.session_numbers();
+    left.sort_unstable();
+    assert_eq!((left.first(), left.last()), (Some(&1), Some(&number)), "the oldest made room");
+}

@@ -137,6 +137,12 @@ impl Mux {
         }
     }
 
+    /// When something was last heard of the peer.
+    #[must_use]
+    pub const fn heard_at(&self) -> Instant {
+        self.heard_at
+    }
+
     /// What is rung when something changes.
     #[must_use]
     pub fn bells(&self) -> Arc<Bells> {

@@ -166,6 +166,10 @@ impl Line {
         self.shared().heard.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn silent_for(&self) -> Duration {
+        self.shared().mux().heard_at().elapsed()
+    }
+
     pub(crate) fn pings(&self) -> u64 {
         self.shared().mux().pings()
     }
