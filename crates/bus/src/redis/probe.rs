@@ -61,6 +61,19 @@ impl Redis {
         self.commands.run("spublish", publish).await
     }
 
+    /// Subscribes to a channel on which nobody publishes, and leaves it.
+    ///
+    /// # Errors
+    /// If Redis is away, or does not allow it.
+    pub async fn try_subscribe(&self) -> Result<(), Unavailable> {
+        let channel = self.commands.key(format_args!("hint/probe"));
+        let subscribe = async |client: &Client| {
+            client.ssubscribe(channel.clone()).await?;
+            client.sunsubscribe(channel).await
+        };
+        self.commands.run("ssubscribe", subscribe).await
+    }
+
     /// What it does when its memory is full.
     ///
     /// # Errors
@@ -87,18 +100,21 @@ mod tests {
     #[tokio::test]
     async fn tells_what_this_user_may_not() {
         let server = Server::start();
-        let redis = Redis::connect(&config(server.url())).await.unwrap();
-        redis.try_script().await.unwrap();
-        redis.try_publish().await.unwrap();
-        for (name, rights) in [("mute", "-spublish"), ("plain", "-@scripting")] {
-            let user = ["ACL", "SETUSER", name, "on", ">secret", "~*", "&*", "+@all", rights];
-            assert_eq!(server.command(&user), "OK");
-            let url = server.url().replace("redis://", &format!("redis://{name}:secret@"));
+        for user in ["all", "-spublish", "-ssubscribe", "-@scripting"] {
+            let rights: &[&str] = if user == "all" { &[] } else { &[user] };
+            let set = ["ACL", "SETUSER", "doctor", "reset", "on", ">secret", "~*", "&*", "+@all"];
+            assert_eq!(server.command(&[&set, rights].concat()), "OK");
+            let url = server.url().replace("redis://", "redis://doctor:secret@");
             let redis = Redis::connect(&config(url)).await.unwrap();
-            let (script, publish) = (redis.try_script().await, redis.try_publish().await);
-            assert_eq!((script.is_err(), publish.is_err()), (name == "plain", name == "mute"));
-            let why = script.and(publish).unwrap_err().0;
-            assert!(why.contains("no permissions"), "{why}");
+            for (tried, right) in [
+                (redis.try_script().await, "-@scripting"),
+                (redis.try_publish().await, "-spublish"),
+                (redis.try_subscribe().await, "-ssubscribe"),
+            ] {
+                let why = tried.err().map(|error| error.0);
+                assert_eq!(why.is_some(), right == user, "{right} with {rights:?}: {why:?}");
+                assert!(why.is_none_or(|why| why.contains("no permissions")));
+            }
         }
     }
 

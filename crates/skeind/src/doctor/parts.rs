@@ -148,7 +148,8 @@ pub(super) async fn bus(config: &Config, clock: &dyn Clock) -> Vec<Finding> {
 async fn rights(redis: &Redis, prefix: &str) -> Vec<Finding> {
     let tried = [
         ("run scripts", redis.try_script().await, "EVAL and EVALSHA"),
-        ("publish", redis.try_publish().await, "SPUBLISH and SSUBSCRIBE"),
+        ("publish", redis.try_publish().await, "SPUBLISH"),
+        ("subscribe", redis.try_subscribe().await, "SSUBSCRIBE and SUNSUBSCRIBE"),
     ];
     let refused = tried.into_iter().filter_map(|(what, tried, commands)| {
         let mend = format!("let the user do {commands} (ACL SETUSER: ~{prefix}* &{prefix}* +@all)");
