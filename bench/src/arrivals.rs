@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{failure::Failure, latency::Summary, pace::Pace};
 
 /// How long after the last message was due the others may still arrive.
-pub(crate) const GRACE: Duration = Duration::from_secs(20);
+pub(crate) const GRACE: Duration = Duration::from_secs(120);
 
 /// The arrivals of one lane.
 #[derive(Debug)]

@@ -40,7 +40,7 @@ const QUEUE: Duration = Duration::from_millis(300);
 /// How long bulk has been under way when the chat begins.
 const WARM_UP: Duration = Duration::from_secs(3);
 /// For how much longer than people chat a file fills the path, in seconds.
-const SPARE_SECONDS: u64 = 15;
+const SPARE_SECONDS: u64 = 60;
 
 /// Measures, for both transports.
 ///

@@ -15,6 +15,9 @@ use tempfile::TempDir;
 
 use crate::{PATIENCE, binaries::binary};
 
+/// What a command says that had no connection in time.
+const STALE: &str = "this is what is here";
+
 /// The password of every account that the tests make.
 pub const PASSWORD: &str = "correct horse battery staple";
 
@@ -105,11 +108,19 @@ impl Cli {
         self.finish(self.command(arguments).stdin(Stdio::piped()), Some(PASSWORD))
     }
 
-    /// Runs a command with `--json` that must succeed, and gives its objects.
+    /// Runs a command with `--json` that must succeed, and gives its objects. One that was not
+    /// connected in time, and tells only what it has, is run again.
     pub fn json<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Vec<Value> {
-        let mut command = self.command(&["--json"]);
-        command.args(arguments).stdin(Stdio::null());
-        self.finish(&mut command, None).success().objects()
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut command = self.command(&["--json"]);
+            command.args(arguments).stdin(Stdio::null());
+            let answer = self.finish(&mut command, None).success();
+            if !answer.stderr.contains(STALE) {
+                return answer.objects();
+            }
+            assert!(Instant::now() < deadline, "offline all the time: {answer:?}");
+        }
     }
 
     /// Runs a command that must succeed until it says this to the person: what it learns by the way

@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{PATIENCE, binaries::binary, memory};
+use crate::{PATIENCE, binaries::binary, memory, port};
 
 /// A running server with a data folder of its own. It is killed when dropped.
 pub struct Server {
@@ -30,14 +30,16 @@ impl Server {
         Self::with_config("")
     }
 
-    /// Starts a server on free ports with this TOML.
+    /// Starts a server on free ports with this TOML. It has a minute to stop unless that says
+    /// otherwise.
     #[must_use]
     pub fn with_config(config: &str) -> Self {
         let folder = TempDir::new().expect("the temporary folder takes folders");
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let child = spawn(folder.path(), config, any, any);
+        // Not any port: it has to be free when the server comes back to it.
+        let [http, quic] = [(); 2].map(|()| SocketAddr::from(([127, 0, 0, 1], port::free())));
+        let child = spawn(folder.path(), config, http, quic);
         let mut server =
-            Self { folder, child, http: String::new(), quic: any, config: config.to_owned() };
+            Self { folder, child, http: String::new(), quic, config: config.to_owned() };
         server.await_ready();
         server
     }
@@ -164,9 +166,17 @@ impl Drop for Server {
     }
 }
 
+/// The configuration, with time to end in order on a busy machine, unless it says how much.
+fn patient(config: &str) -> String {
+    if config.contains("[shutdown]") {
+        return config.to_owned();
+    }
+    format!("{config}\n[shutdown]\ndeadline_seconds = {}\n", PATIENCE.as_secs())
+}
+
 fn spawn(folder: &Path, config: &str, http: SocketAddr, quic: SocketAddr) -> Child {
     let file = folder.join("skein.toml");
-    fs::write(&file, config).expect("the folder is ours");
+    fs::write(&file, patient(config)).expect("the folder is ours");
     let log = fs::File::options().create(true).append(true).open(folder.join("log"));
     Command::new(binary("skeind"))
         .args(["--data".as_ref(), folder.join("data").as_os_str()])

@@ -43,10 +43,12 @@ pub(crate) const FAULTS: &[Fault] = &[
     Fault { name: DRAINED, make: |cluster, plan, _| drain(cluster, plan, "chat-1") },
 ];
 
+/// How often a resource process is killed at most, until an upload had to go on elsewhere.
+const RESOURCE_KILLS_MAX: usize = 12;
 /// Uploads that are in their middle when a resource process is killed.
 const UPLOADS_KILLED_MIN: usize = 2;
 /// How long those may take to be under way.
-const UNDER_WAY_MAX: Duration = Duration::from_secs(30);
+const UNDER_WAY_MAX: Duration = Duration::from_secs(180);
 
 fn nothing(_: &mut Cluster, plan: &Plan, _: &Ledger) -> Result<(), Failure> {
     pause(plan.window());
@@ -98,23 +100,32 @@ fn stop_s3(cluster: &mut Cluster, plan: &Plan, _: &Ledger) -> Result<(), Failure
     Ok(())
 }
 
-/// Each in turn, while several large uploads are in their middle, at one or the other.
+/// Each in turn, while several long uploads are in their middle, at one or the other; and again,
+/// until one of them had to go on elsewhere from what was in the bucket.
 fn kill_resource(cluster: &mut Cluster, plan: &Plan, ledger: &Ledger) -> Result<(), Failure> {
-    ledger.lock().only_large = true;
-    for name in cluster.names_of("resource") {
+    ledger.lock().only_long = true;
+    let names = cluster.names_of("resource");
+    for round in 0..RESOURCE_KILLS_MAX {
+        if round >= names.len() && ledger.lock().resumed > 0 {
+            break;
+        }
+        let name = &names[round % names.len()];
         let deadline = Instant::now() + UNDER_WAY_MAX;
         while ledger.lock().in_the_middle.len() < UPLOADS_KILLED_MIN {
             if Instant::now() > deadline {
-                return Err("no large files are under way".into());
+                return Err("no long files are under way".into());
             }
             pause(Duration::from_millis(5));
         }
-        cluster.kill(&name);
+        cluster.kill(name);
         pause(plan.away * 2);
-        cluster.restart(&name);
+        cluster.restart(name);
         pause(plan.afterwards);
     }
-    ledger.lock().only_large = false;
+    ledger.lock().only_long = false;
+    if ledger.lock().resumed == 0 {
+        return Err("no upload went on where a killed process had left it".into());
+    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -21,6 +21,8 @@ pub(crate) struct State {
     pub(crate) messages: Vec<Message>,
     /// Files whose message was acknowledged.
     pub(crate) files: Vec<SentFile>,
+    /// Somebody is about to hand something to a client.
+    intents: usize,
     /// What was handed to a client and not acknowledged yet.
     pub(crate) waiting: HashMap<EntryId, Instant>,
     /// Files that are being sent.
@@ -33,8 +35,8 @@ pub(crate) struct State {
     pub(crate) resumed_bytes: u64,
     /// Files that a client gave up, so that they had to be sent again.
     pub(crate) given_up: usize,
-    /// Whether all files are to be large.
-    pub(crate) only_large: bool,
+    /// Whether all files are to be long.
+    pub(crate) only_long: bool,
     /// When each message was handed to its client.
     sent: HashMap<EntryId, Instant>,
     /// The longest of this window.
@@ -77,6 +79,16 @@ pub(crate) struct SentFile {
     pub(crate) hash: [u8; 32],
 }
 
+/// Something will be handed to a client, or has been when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Intent(Arc<Ledger>);
+
+impl Drop for Intent {
+    fn drop(&mut self) {
+        self.0.lock().intents -= 1;
+    }
+}
+
 /// The longest that clients waited.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Longest {
@@ -90,6 +102,13 @@ impl Ledger {
     /// What is in it now.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody is about to hand something to a client, and says so before looking whether that is
+    /// still wanted.
+    pub(crate) fn intends(self: &Arc<Self>) -> Intent {
+        self.lock().intents += 1;
+        Intent(Arc::clone(self))
     }
 
     /// A message was handed to its client.
@@ -165,9 +184,10 @@ impl Ledger {
         state.waits.clear();
     }
 
-    /// How many messages, and files, are not acknowledged yet.
+    /// How many messages, and files, are not acknowledged yet. What somebody is about to send counts
+    /// as a message.
     pub(crate) fn waiting(&self) -> (usize, usize) {
         let state = self.lock();
-        (state.waiting.len(), state.files_waiting)
+        (state.waiting.len() + state.intents, state.files_waiting)
     }
 }

@@ -1,6 +1,7 @@
 //! The load: messages of every client, files of some.
 
 use std::{
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -12,13 +13,16 @@ use tokio::sync::watch;
 
 use crate::{
     Failure,
-    ledger::{Ledger, Message, SentFile},
+    ledger::{Intent, Ledger, Message, SentFile},
     people::Person,
     plan::Plan,
 };
 
 /// Time between two files of one uploader.
 const FILE_EVERY: Duration = Duration::from_millis(700);
+/// Bytes of a long file: several parts in the bucket, so that in its middle there is something to go
+/// on from.
+const LONG_FILE_BYTES: RangeInclusive<usize> = 40 << 20..=48 << 20;
 /// How long a person waits who sends a file again, because the client has given up. None should have
 /// to: a client is patient for minutes, and no fault lasts as long.
 const FILE_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -34,29 +38,35 @@ pub(crate) async fn chat(
     ledger: Arc<Ledger>,
 ) {
     for number in 0.. {
-        if !my_turn(&mut running, every).await {
-            return;
-        }
+        let Some(intent) = my_turn(&mut running, every, &ledger).await else { return };
         let words = format!("{}:{number}:{:x}", person.number, rand::random::<u64>());
         let sent = write(&person, number, words, &ledger).await;
         if let Err(failure) = sent {
             ledger.wrong(format!("client {} could not write: {failure}", person.number));
             return;
         }
+        drop(intent);
         tokio::time::sleep(every).await;
     }
 }
 
 /// Waits until the load runs; after a hold each client begins at another point of its interval, or a
-/// window would begin with everybody's message at once. False when it is all over.
-async fn my_turn(running: &mut Running, every: Duration) -> bool {
-    while !*running.borrow() {
-        if running.wait_for(|running| *running).await.is_err() {
-            return false;
+/// window would begin with everybody's message at once. `None` when it is all over.
+async fn my_turn(
+    running: &mut Running,
+    interval: Duration,
+    ledger: &Arc<Ledger>,
+) -> Option<Intent> {
+    loop {
+        let intent = ledger.intends();
+        // Whoever holds the load up after this waits for what is intended.
+        if *running.borrow() {
+            return Some(intent);
         }
-        tokio::time::sleep(every.mul_f64(rand::random())).await;
+        drop(intent);
+        running.wait_for(|running| *running).await.ok()?;
+        tokio::time::sleep(interval.mul_f64(rand::random())).await;
     }
-    true
 }
 
 async fn write(
@@ -93,17 +103,19 @@ pub(crate) async fn upload(
 ) {
     let mut random = StdRng::seed_from_u64(person.number as u64);
     for number in 0.. {
-        if running.wait_for(|running| *running).await.is_err() {
-            return;
-        }
-        let large =
-            number % plan.large_file_every == plan.large_file_every - 1 || ledger.lock().only_large;
-        let most = if large { plan.large_file_bytes } else { plan.small_file_bytes };
-        let least = if large { most / 2 } else { 1 };
-        let mut bytes = vec![0; random.random_range(least..=most)];
+        let Some(intent) = my_turn(&mut running, FILE_EVERY, &ledger).await else { return };
+        let sizes = if ledger.lock().only_long {
+            LONG_FILE_BYTES
+        } else if number % plan.large_file_every == plan.large_file_every - 1 {
+            plan.large_file_bytes / 2..=plan.large_file_bytes
+        } else {
+            1..=plan.small_file_bytes
+        };
+        let mut bytes = vec![0; random.random_range(sizes)];
         random.fill_bytes(&mut bytes);
         let path = folder.join(format!("{}-{number}.bin", person.number));
         ledger.file_begins();
+        drop(intent);
         if let Err(failure) = send(&person, &path, bytes, &ledger).await {
             ledger.wrong(format!("client {}: file {number}: {failure}", person.number));
             return;

@@ -37,7 +37,8 @@ use self::{
 /// Whatever ends the run.
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// All clients come from one address here: limits by address would be limits of the test.
+/// All clients come from one address here: limits by address would be limits of the test. And a busy
+/// machine may take long to end a process in order.
 const CONFIG: &str = r#"
 [gate]
 registration = "open"
@@ -49,6 +50,9 @@ logins_per_network_per_5_minutes = 1000000
 registrations_per_network_per_hour = 1000000
 [chat]
 unproven_per_address_max = 1000
+drain_seconds = 4
+[shutdown]
+deadline_seconds = 60
 "#;
 
 #[tokio::main]

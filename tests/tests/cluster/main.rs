@@ -25,7 +25,8 @@ const AHEAD: &str = "chat-3";
 /// How far ahead it is, in seconds.
 const AHEAD_SECONDS: i64 = 3600;
 
-/// All clients come from one address here: limits by address would be limits of the test.
+/// All clients come from one address here: limits by address would be limits of the test. And a busy
+/// machine may take long to end a process in order.
 const CONFIG: &str = r#"
 [gate]
 session_policy = "exclusive"
@@ -41,6 +42,10 @@ filter = """info,skein_chat::answer=debug,skein_chat::drain=debug,skein_rpc::ser
 skein_store::postgres::log::batch=debug"""
 [verify]
 codes_per_network_per_hour = 100000
+[chat]
+drain_seconds = 4
+[shutdown]
+deadline_seconds = 60
 "#;
 
 #[tokio::test(flavor = "multi_thread")]

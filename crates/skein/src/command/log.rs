@@ -5,14 +5,14 @@ use std::time::Duration;
 use clap::{Args, value_parser};
 use skein_client::{Error, LogId, Seq, Username};
 
-use crate::{cli, context::Context, entry::Names, failure::Failure};
+use crate::{cli, context::Context, entry::Names, failure::Failure, output};
 
 /// How long to wait for news before what is here has to do.
 const NEWS_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// Show what was said, the oldest first.
 ///
-/// Without a connection, it shows what is here.
+/// Without a connection, it shows what is here, and says so.
 #[derive(Debug, Args)]
 pub(crate) struct Log {
     /// With whom.
@@ -36,7 +36,7 @@ impl Log {
         let (client, conversation, _) = context.conversation(&self.who).await?;
         match client.caught_up(NEWS_TIMEOUT).await {
             Err(Error::Unreachable(reason)) => {
-                context.output.remark(&format!("offline ({reason}): this is what is here"));
+                output::complain(&format!("offline ({reason}): this is what is here"));
             }
             result => result?,
         }

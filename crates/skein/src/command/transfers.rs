@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use skein_client::{Error, Event, TransferId};
 
-use crate::{context::Context, failure::Failure, transfer};
+use crate::{context::Context, failure::Failure, output, transfer};
 
 /// How long to wait for a connection to tell the server of a cancelled upload.
 const TELL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -93,7 +93,7 @@ async fn show(context: &Context, id: u64) -> Result<(), Failure> {
 async fn settle(context: &Context) -> Result<(), Failure> {
     context.connect().await?;
     if let Err(error) = context.client.settle_cancelled(TELL_TIMEOUT).await {
-        context.output.remark(&format!("the server will be told later ({error})"));
+        output::complain(&format!("the server will be told later ({error})"));
     }
     Ok(())
 }
