@@ -2,7 +2,7 @@
 //! resource roles beside them; and clients of the SDK.
 
 use std::{
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -110,13 +110,15 @@ impl Scene {
     /// Starts a node.
     pub(crate) async fn node(&self, name: &str) -> Node {
         // Clients know it by the relay's address, which must be known before it is bound.
-        let port = UdpSocket::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+        let port = SocketAddr::from(([127, 0, 0, 1], skein_testkit::port::free()));
         let relay = UdpRelay::start(port).expect("a relay");
         let shutdown = Shutdown::new();
         let config = Config {
             name: name.into(),
             advertise: Some(relay.address().to_string()),
-            drain_seconds: 1,
+            // A quarter of it, but no more than the grace that a drain knows, is the time that those
+            // who were told to move have; it ends as soon as they have gone.
+            drain_seconds: 8,
             ..Config::default()
         };
         let certificate = Certificate::SelfSigned {

@@ -1,7 +1,10 @@
 //! Peers that send more datagrams than they may, or longer ones: clients of each transport that keep
 //! no pace.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
@@ -26,6 +29,9 @@ use crate::pair::{Pair, tls_client, tls_config};
 
 /// When a test is taken to hang.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a flood is one of empty datagrams. A machine that does not get beyond the pace with those
+/// gets there with long ones.
+const EMPTY_FOR: Duration = Duration::from_secs(20);
 /// Empty datagrams that are no flood yet.
 const BURST: u64 = RECEIVED_BURST_BYTES as u64 / OVERHEAD_BYTES as u64;
 
@@ -77,9 +83,12 @@ async fn a_flood_over_quic_is_turned_away_before_the_login_and_after() {
         if logged_in {
             server.raise_limits();
         }
+        let begun = Instant::now();
         let flood = async {
             loop {
-                match client.send_datagram_wait(Bytes::new()).await {
+                let is_slow = begun.elapsed() > EMPTY_FOR;
+                let datagram = Bytes::from(vec![0; if is_slow { DATAGRAM_BYTES_MAX } else { 0 }]);
+                match client.send_datagram_wait(datagram).await {
                     Ok(()) => {}
                     Err(SendDatagramError::ConnectionLost(error)) => break error,
                     Err(error) => panic!("{error}"),

@@ -11,12 +11,14 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpSocket, TcpStream, UdpSocket, tcp},
+    net::{TcpListener, TcpSocket, TcpStream, UdpSocket, tcp},
 };
 
 /// Bytes that a narrow pipe passes at a time, and how often.
 const PIECE_BYTES: usize = 2048;
 const PIECE_INTERVAL: Duration = Duration::from_millis(2);
+/// Ports that are tried.
+const PORTS_MAX: usize = 16;
 /// Bytes that the pipe's sockets hold.
 const SOCKET_BYTES: u32 = 16 * 1024;
 
@@ -32,12 +34,8 @@ pub(crate) struct Pipe {
 
 impl Pipe {
     pub(crate) async fn new(server: SocketAddr) -> Self {
-        let tcp = TcpSocket::new_v4().expect("a socket");
-        tcp.set_recv_buffer_size(SOCKET_BYTES).expect("taken");
-        tcp.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
-        let tcp = tcp.listen(8).expect("it listens");
+        let (tcp, udp) = sockets().await;
         let address = tcp.local_addr().expect("bound");
-        let udp = UdpSocket::bind(address).await.expect("free in UDP, too");
         let (up, datagrams) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
         let open = Arc::<AtomicBool>::default();
         let count = Arc::clone(&up);
@@ -57,6 +55,20 @@ impl Pipe {
     pub(crate) fn open(&self) {
         self.open.store(true, Ordering::Relaxed);
     }
+}
+
+/// Sockets for both protocols on one port. What is free in TCP may be taken in UDP.
+async fn sockets() -> (TcpListener, UdpSocket) {
+    for _ in 0..PORTS_MAX {
+        let tcp = TcpSocket::new_v4().expect("a socket");
+        tcp.set_recv_buffer_size(SOCKET_BYTES).expect("taken");
+        tcp.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+        let tcp = tcp.listen(8).expect("it listens");
+        if let Ok(udp) = UdpSocket::bind(tcp.local_addr().expect("bound")).await {
+            return (tcp, udp);
+        }
+    }
+    panic!("no port is free in both");
 }
 
 async fn pass(client: TcpStream, server: TcpStream, up: Arc<AtomicU64>) {

@@ -1,6 +1,6 @@
 //! What a listener said in its former life, and what its connection ids say to a load balancer.
 
-use std::{net::SocketAddr, sync::mpsc, thread};
+use std::{net::SocketAddr, sync::mpsc, thread, time::Duration};
 
 use skein_net::{
     admission::AdmissionLimits,
@@ -74,8 +74,16 @@ async fn learns_of_the_restart(name: &str, routing: Option<Routing>) {
     let client = dialer().dial(&certified.node(tap.address)).await.expect("a connection");
     tokio::task::spawn_blocking(|| doomed.kill()).await.expect("killed");
 
-    let again = Listener::bind(address, &certified.identity, config(&secret, routing));
-    let again = again.expect("the port is free");
+    // Somebody else may have the port for a moment.
+    let again = async {
+        loop {
+            match Listener::bind(address, &certified.identity, config(&secret, routing)) {
+                Ok(again) => return again,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    let again = tokio::time::timeout(PATIENCE, again).await.expect("the port is free");
     let (mut sender, _receiver) =
         client.open(skein_net::priority::Priority::Bulk).await.expect("a stream");
     // A reset is shorter than the packet that it answers, so that has to have some length.
@@ -117,11 +125,12 @@ async fn an_address_that_was_proved_to_one_node_is_known_to_all_with_its_secret(
         assert!(speak(&server, &client).await);
         tap.seen(|seen| seen.retries)
     };
-    assert_eq!(visit(strict(&secret, "a", None)).await, 1, "the first time");
+    // A client that is not answered soon says hello again, and is challenged once more.
+    assert!(visit(strict(&secret, "a", None)).await >= 1, "the first time");
     assert_eq!(visit(strict(&secret, "a", None)).await, 0, "after a restart");
     let routing = Routing { node: 9, form: Form::Encrypted, rotation: 0 };
     assert_eq!(visit(strict(&secret, "b", Some(routing))).await, 0, "at another node");
-    assert_eq!(visit(strict(&Secret::passing(), "a", None)).await, 1, "at a stranger's");
+    assert!(visit(strict(&Secret::passing(), "a", None)).await >= 1, "at a stranger's");
 }
 
 #[tokio::test]

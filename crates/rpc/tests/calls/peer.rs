@@ -15,7 +15,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair,
 };
-use skein_core::time::Clock;
+use skein_core::{
+    refusal::{Code, Refusal},
+    time::Clock,
+};
 use skein_ops::{
     clock::SystemClock,
     lifecycle::{Outcome, Shutdown},
@@ -24,14 +27,15 @@ use skein_rpc::{
     access::Role,
     config::Config,
     credentials::Credentials,
-    server::{self, Ports},
+    server::{self, BindError, Ports},
 };
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio::{
     io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::{Notify, watch},
+    time::timeout,
 };
 
 /// Signs certificates in a folder of its own.
@@ -40,6 +44,11 @@ pub(crate) struct Authority {
     folder: TempDir,
     made: AtomicU32,
 }
+
+/// Far beyond every deadline of a call, and yet an end for a test that would wait for ever.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How soon something is tried again that failed for no fault of its own.
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The days from now between which a certificate is good.
 pub(crate) const GOOD: (i64, i64) = (-1, 30);
@@ -131,7 +140,17 @@ impl Process {
         ports: Ports,
     ) -> Self {
         let shutdown = Shutdown::new();
-        let running = server::bind(listen, credentials, ports, &shutdown).await.unwrap();
+        let bound = async {
+            loop {
+                match server::bind(listen, credentials.clone(), ports.clone(), &shutdown).await {
+                    Ok(running) => return running,
+                    // Somebody else may have the port for a moment.
+                    Err(BindError::Listen(..)) => tokio::time::sleep(RETRY_INTERVAL).await,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        };
+        let running = timeout(PATIENCE, bound).await.expect("the port is free");
         Self { addr: running.addr, shutdown }
     }
 
@@ -156,10 +175,38 @@ impl Process {
     }
 }
 
-/// An address at which nobody listens.
-pub(crate) async fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap().to_string()
+/// An address at which nobody listens, nor can as long as this is there.
+pub(crate) struct Nobody {
+    pub(crate) address: String,
+    _held: TcpSocket,
+}
+
+impl Nobody {
+    pub(crate) fn new() -> Self {
+        let held = TcpSocket::new_v4().unwrap();
+        held.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        Self { address: held.local_addr().unwrap().to_string(), _held: held }
+    }
+}
+
+/// Calls until there is an answer, be it a refusal: on a machine that has much else to do a peer that
+/// is well may miss a deadline.
+pub(crate) async fn answer<T, F, Fut>(call: F) -> Result<T, Refusal>
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<T, Refusal>>,
+{
+    let answered = async {
+        loop {
+            match call().await {
+                Err(refusal) if refusal.code == Code::Unavailable => {
+                    tokio::time::sleep(RETRY_INTERVAL).await;
+                }
+                answer => return answer,
+            }
+        }
+    };
+    timeout(PATIENCE, answered).await.expect("someone answers")
 }
 
 /// Holds what it accepts until it is told to flow. Passes bytes on until it freezes, when connections stay open and nothing moves, or is cut, when

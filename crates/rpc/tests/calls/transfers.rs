@@ -1,6 +1,6 @@
 //! Uploads and downloads: several MB, refusals in the middle, and processes that go away.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use skein_core::{
@@ -18,12 +18,10 @@ use tokio::time::timeout;
 
 use super::{
     double::{Blobs, TAKES_BYTES, info},
-    peer::{Authority, Process, Relay, nobody},
+    peer::{Authority, Nobody, PATIENCE, Process, Relay, answer},
 };
 
 const ACCOUNT: AccountId = AccountId(42);
-/// An end for a test that would wait for ever.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn spec(number: u8, size: usize) -> UploadSpec {
     UploadSpec {
@@ -46,6 +44,8 @@ async fn one() -> (Authority, Blobs, Process, resource::Client) {
     let process = Process::start(authority.credentials(Role::Resource), blobs.ports()).await;
     let chat = authority.credentials(Role::Chat);
     let client = resource::Client::new(&[process.address()], &chat).unwrap();
+    // From here on it is connected.
+    assert_eq!(answer(|| client.discard_upload(ACCOUNT, UploadId([255; 16]))).await, Ok(()));
     (authority, blobs, process, client)
 }
 
@@ -211,7 +211,8 @@ async fn downloads_come_from_whoever_lives_and_end_when_they_die() {
     sink.finish().await.unwrap();
 
     let chat = authority.credentials(Role::Chat);
-    let addresses = [nobody().await, process.address(), nobody().await];
+    let away = [Nobody::new(), Nobody::new()];
+    let addresses = [away[0].address.clone(), process.address(), away[1].address.clone()];
     let several = resource::Client::new(&addresses, &chat).unwrap();
     for _ in 0..4 {
         let opened = several.open_download(blob, Variant::Original, 0, None).await;
@@ -243,7 +244,9 @@ async fn the_end_of_what_is_followed_is_told_after_its_last_byte() {
     let bytes = Bytes::from(noise(700_000));
     let chat = authority.credentials(Role::Chat);
     // The process that the upload went to, and whoever is there if it is away.
-    let client = resource::Client::new(&[nobody().await, process.address()], &chat).unwrap();
+    let away = Nobody::new();
+    let addresses = [away.address.clone(), process.address()];
+    let client = resource::Client::new(&addresses, &chat).unwrap();
     let (blob, _, mut sink) = partial(&client, spec(1, 10 * bytes.len())).await;
     sink.write(vec![bytes.clone()]).await.unwrap();
     assert!(blobs.file(UploadId([1; 16])).is_some());

@@ -155,7 +155,7 @@ mod tests {
     use skein_ops::secret::Secret;
     use tokio::{
         io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
-        net::{TcpListener, TcpStream},
+        net::{TcpListener, TcpSocket, TcpStream},
     };
 
     use super::*;
@@ -256,9 +256,10 @@ mod tests {
 
     #[tokio::test]
     async fn says_when_nobody_is_there() {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        drop(listener);
+        // It is held, so that nobody else gets the port, and does not listen.
+        let held = TcpSocket::new_v4().expect("a socket");
+        held.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+        let port = held.local_addr().expect("an address").port();
         let relay = Relay::new(&config("127.0.0.1", port)).expect("it is on this machine");
         assert!(matches!(relay.send(mail()).await, Err(NotSent::Unreachable(_))));
     }

@@ -36,10 +36,12 @@ async fn locker(config: &Config, lock: &str) -> Client {
 /// A statement that fails for a lock is told from those behind it, which fail with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_is_locked_for_a_while_is_waited_for() {
-    let config = Config { lock_timeout_ms: LOCK_WAIT_MS, ..migrated(Server::shared()).await };
-    let node = Arc::new(Postgres::connect(&config).await.unwrap());
-    let store: Arc<dyn Store> = node.clone();
-    let (author, _, conversation) = friends(&store).await;
+    let config = migrated(Server::shared()).await;
+    // Only what is under test has little time.
+    let patient: Arc<dyn Store> = Arc::new(Postgres::connect(&config).await.unwrap());
+    let (author, _, conversation) = friends(&patient).await;
+    let hasty = Config { lock_timeout_ms: LOCK_WAIT_MS, ..config.clone() };
+    let node = Arc::new(Postgres::connect(&hasty).await.unwrap());
     let locker = locker(&config, "LOCK TABLE entries IN SHARE MODE").await;
     let appending = begun(&node, author, words(conversation, 10, "hello")).await;
     let release = async {

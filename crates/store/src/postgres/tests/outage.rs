@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// What every call is given before it counts as hanging: far more than it promises.
-const HANGS_AFTER: Duration = Duration::from_secs(60);
+pub(super) const HANGS_AFTER: Duration = Duration::from_secs(60);
 
 /// Appends again and again until it is told to stop, as a client does: an answer that is not final
 /// makes it try the same draft again. What was acknowledged.
@@ -122,10 +122,13 @@ async fn loses_nothing_that_was_acknowledged_and_doubles_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_while_the_server_is_frozen() {
     let server = blocking(Server::start).await;
-    let config = Config { statement_timeout_ms: 500, pool_wait_ms: 500, ..migrated(&server).await };
+    let config = migrated(&server).await;
+    // Only what is under test has little time.
+    let patient: Arc<dyn Store> = Arc::new(Postgres::connect(&config).await.unwrap());
+    let (a, _, conversation) = friends(&patient).await;
+    let config = Config { statement_timeout_ms: 500, pool_wait_ms: 500, ..config };
     let node = Arc::new(Postgres::connect(&config).await.unwrap());
     let store: Arc<dyn Store> = node.clone();
-    let (a, _, conversation) = friends(&store).await;
     let log = LogId::Conversation(conversation);
     let frozen = server.freeze();
     let mut calls = JoinSet::new();
@@ -165,7 +168,7 @@ async fn says_so_when_every_connection_is_taken() {
     let config = Config {
         pool_max: 2,
         pool_wait_ms: 100,
-        statement_timeout_ms: 3_000,
+        statement_timeout_ms: 8_000,
         ..migrated(Server::shared()).await
     };
     let node = Postgres::connect(&config).await.unwrap();

@@ -166,19 +166,34 @@ fn what_arrives_is_what_the_link_has_let_through() {
         ..Conditions::delayed(Duration::from_millis(5)).with_loss(0.2)
     };
     relay.set_both(conditions);
-    for number in 0..SENT {
-        client.send(&number.to_be_bytes().repeat(20)).expect("sent");
-        // So that it is the relay that loses, and not the kernel.
-        while relay.counts().0.offered.datagrams + 32 <= u64::from(number) {
-            std::thread::yield_now();
+    let send_all = || {
+        for number in 0..SENT {
+            client.send(&number.to_be_bytes().repeat(20)).expect("sent");
+            // So that it is the relay that loses, and not the kernel.
+            let sent = u64::from(number);
+            eventually("it keeps up", || relay.counts().0.offered.datagrams + 32 > sent);
         }
-    }
-    eventually("the relay has all", || relay.counts().0.offered.datagrams == u64::from(SENT));
-    let counts = relay.counts().0;
+        eventually("the relay has all", || relay.counts().0.offered.datagrams == u64::from(SENT));
+        // An empty one, past the relay, says that no more are offered.
+        end().send_to(&[], address(&server)).expect("sent");
+    };
     let mut arrived = BTreeMap::new();
-    for _ in 0..counts.delivered.datagrams + counts.duplicated {
-        *arrived.entry(next(&server).0).or_insert(0) += 1;
-    }
+    // What comes is read while more is sent: the kernel holds but some hundreds.
+    std::thread::scope(|scope| {
+        scope.spawn(send_all);
+        let (mut count, mut all) = (0, None);
+        while all.is_none_or(|all| count < all) {
+            let datagram = next(&server).0;
+            if datagram.is_empty() {
+                let counts = relay.counts().0;
+                all = Some(counts.delivered.datagrams + counts.duplicated);
+            } else {
+                *arrived.entry(datagram).or_insert(0) += 1;
+                count += 1;
+            }
+        }
+    });
+    let counts = relay.counts().0;
     assert_eq!(arrived.len() as u64, counts.delivered.datagrams);
     assert_eq!(arrived.values().filter(|times| **times == 2).count() as u64, counts.duplicated);
     assert!(counts.lost_to(Loss::Random) > 300 && counts.duplicated > 100, "{counts}");
