@@ -71,10 +71,10 @@ async fn two_thousand_messages_survive_five_kills_of_the_server() {
     let listening = tokio::spawn(async move {
         let mut heard: Vec<Entry> = Vec::new();
         while heard.len() < MESSAGES {
-            match events.next().await.expect("bob's client goes on") {
-                Event::Entry { log: LogId::Conversation(_), entry } => heard.push(entry),
-                Event::Missed(count) => panic!("the listener missed {count} events"),
-                _ => {}
+            // Also of what a slow listener missed, the entries come.
+            let event = events.next().await.expect("bob's client goes on");
+            if let Event::Entry { log: LogId::Conversation(_), entry } = event {
+                heard.push(entry);
             }
         }
         heard

@@ -18,8 +18,12 @@ use skein_testkit::{
 };
 
 const MIB: u64 = 1024 * 1024;
-/// What the sender's path carries: slow enough to be cut before the end.
-const BITS_PER_SECOND: u64 = 40_000_000;
+/// What the sender's path carries: slow enough for others to come, and for a cut, before the end.
+const BITS_PER_SECOND: u64 = 20_000_000;
+/// Bytes of a film, which take ten seconds on that path.
+const FILM_BYTES: u64 = 24 * MIB;
+/// How long packets take each way.
+const DELAY: Duration = Duration::from_millis(5);
 
 /// A server, and two contacts. Alice's packets go through the relay, and bob's do not.
 struct Scene {
@@ -40,7 +44,7 @@ impl Scene {
         let alice = Cli::registered(server.http(), "alice");
         alice.json(&["add", "bob"]);
         bob.json(&["accept", "alice"]);
-        let path = Conditions::delayed(Duration::from_millis(5));
+        let path = Conditions::delayed(DELAY);
         relay.set_both(path.with_rate(BITS_PER_SECOND, Duration::from_millis(100)));
         Self { server, relay, alice, bob }
     }
@@ -61,6 +65,12 @@ impl Scene {
         wait_until("the upload gets on", || self.durable() >= at_least);
         self.relay.cut(true);
         self.durable() + UPLOAD_AHEAD_BYTES_MAX
+    }
+
+    /// The sender is back, and nothing slows it down any more.
+    fn let_it_end(&self) {
+        self.relay.set_both(Conditions::delayed(DELAY));
+        self.relay.cut(false);
     }
 }
 
@@ -93,9 +103,9 @@ fn told(watcher: &Watcher) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_film_is_seen_before_its_sender_may_send_the_end() {
-    let size = 24 * MIB;
+    let size = FILM_BYTES;
     let scene = Scene::start();
-    let Scene { alice, bob, relay, .. } = &scene;
+    let Scene { alice, bob, .. } = &scene;
     let film = alice.path("geese.mp4");
     write_synthetic(&film, size);
     let watcher = bob.start(&["watch"]);
@@ -118,7 +128,7 @@ async fn a_film_is_seen_before_its_sender_may_send_the_end() {
     assert!(!copy.exists(), "it is no file before it is checked");
     assert!(bob.json(&["log", "alice"]).is_empty(), "a log shows what is complete");
 
-    relay.cut(false);
+    scene.let_it_end();
     let got = following.find(|object| object["path"].is_string());
     assert_eq!(got["blake3"], coming["file"]["blake3"]);
     assert!(fs::read(&copy).expect("there") == original);
@@ -131,7 +141,7 @@ async fn a_film_is_seen_before_its_sender_may_send_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_film_in_the_background_survives_the_server_and_its_own_process() {
-    let size = 16 * MIB;
+    let size = FILM_BYTES;
     let mut scene = Scene::start();
     let film = scene.alice.path("geese.mp4");
     write_synthetic(&film, size);
@@ -151,7 +161,7 @@ async fn a_film_in_the_background_survives_the_server_and_its_own_process() {
     assert!(scene.durable() >= received, "what was received survives");
     watcher.kill();
     let watcher = scene.bob.start(&["watch"]);
-    scene.relay.cut(false);
+    scene.let_it_end();
     sending.find(|object| object["seq"] == 1);
     watcher.find(|object| object["event"] == "transfer" && object["state"] == "done");
     let (copy, original) = (scene.bob.path("copy.mp4"), fs::read(&film).expect("there"));
@@ -162,7 +172,8 @@ async fn a_film_in_the_background_survives_the_server_and_its_own_process() {
 async fn what_its_sender_gives_up_never_becomes_a_file() {
     let scene = Scene::start();
     let Scene { alice, bob, .. } = &scene;
-    write_synthetic(&alice.path("geese.mp4"), 16 * MIB);
+    // More than is sent before somebody has followed it and it is given up.
+    write_synthetic(&alice.path("geese.mp4"), 2 * FILM_BYTES);
     let queued = alice.json(&["send", "bob", "--file", "geese.mp4", "--background"]);
     let mut sending = alice.start(&["transfers", "run"]);
     wait_until("something is there", || scene.durable() > 0);

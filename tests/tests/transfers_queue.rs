@@ -2,6 +2,7 @@
 //! is there, through kills, pauses and second thoughts.
 
 use std::{
+    cell::Cell,
     fs,
     path::Path,
     time::{Duration, Instant},
@@ -12,11 +13,25 @@ use skein_core::limit::UPLOAD_AHEAD_BYTES_MAX;
 use skein_testkit::{
     PATIENCE,
     cli::{Cli, Watcher},
+    network::{Conditions, UdpRelay},
     server::Server,
     transfer::Synthetic,
 };
 
 const MIB: u64 = 1024 * 1024;
+/// What a path carries on which there is time to interrupt: 60 MiB take more than ten seconds.
+const BITS_PER_SECOND: u64 = 40_000_000;
+
+/// A server behind a relay that carries this much.
+fn behind_a_slow_relay() -> (Server, UdpRelay) {
+    let mut server = Server::start();
+    let relay = UdpRelay::start(server.quic()).expect("a relay");
+    server.kill();
+    server.restart_with(&format!("[chat]\nadvertise = \"{}\"\n", relay.address()));
+    let path = Conditions::delayed(Duration::from_millis(5));
+    relay.set_both(path.with_rate(BITS_PER_SECOND, Duration::from_millis(100)));
+    (server, relay)
+}
 
 fn write_synthetic(path: &Path, size: u64) {
     use std::io::Write;
@@ -67,39 +82,51 @@ fn one(cli: &Cli, id: &str) -> Value {
 
 /// Waits until `watcher` says that the transfer is in this state.
 fn await_state(watcher: &Watcher, id: &str, state: &str) -> Value {
-    watcher.find(|object| {
-        object["event"] == "transfer"
-            && object["transfer"].as_u64() == id.parse().ok()
-            && object["state"] == state
-    })
+    watcher.find(|object| is_in_state(object, id, state))
+}
+
+fn is_in_state(object: &Value, id: &str, state: &str) -> bool {
+    object["event"] == "transfer"
+        && object["transfer"].as_u64() == id.parse().ok()
+        && object["state"] == state
 }
 
 #[test]
 fn goes_on_at_the_byte_in_the_next_process() {
-    let server = Server::start();
+    let size = 60 * MIB;
+    let (server, relay) = behind_a_slow_relay();
     let (alice, bob) = Cli::contacts(server.http());
-    write_synthetic(&alice.path("big.bin"), 200 * MIB);
+    write_synthetic(&alice.path("big.bin"), size);
     let id = queue(&alice, "big.bin");
     assert_eq!(queue(&alice, "big.bin"), id, "the same file is queued once");
     let refused = alice.run(&["--json", "send", "bob", "--file", "big.bin"]).failure(1);
     assert_eq!(refused.objects()[0]["error"]["code"], "in_queue");
 
     let mut durable = 0;
-    for at_mib in [40, 100] {
+    for _ in 0..2 {
         let mut watcher = alice.start(&["watch"]);
         wait_until("the upload gets on", || {
-            open_uploads(&server).first().is_some_and(|durable| *durable >= at_mib * MIB)
+            open_uploads(&server).first().is_some_and(|now| *now >= durable + 8 * MIB)
         });
         watcher.kill();
         assert_eq!(one(&alice, &id)["state"], "queued", "nobody is at it");
         let before = std::mem::replace(&mut durable, open_uploads(&server)[0]);
-        assert!(before < durable && durable < 200 * MIB);
+        assert!(before < durable && durable < size);
     }
+    relay.set_both(Conditions::default());
     let watcher = alice.start(&["watch"]);
     let began = await_state(&watcher, &id, "running");
     assert!(began["done"].as_u64().expect("a number") >= durable, "{began} after {durable}");
-    let done = await_state(&watcher, &id, "done");
-    assert_eq!((&done["done"], &done["resent"]), (&(200 * MIB).into(), &0.into()));
+    // Nothing is sent again, unless the machine stands still for so long that the client has to
+    // open another connection.
+    let silences = Cell::new(0);
+    let done = watcher.find(|object| {
+        silences.set(silences.get() + u64::from(object["status"] == "reconnecting"));
+        is_in_state(object, &id, "done")
+    });
+    assert_eq!(done["done"], size);
+    let resent = done["resent"].as_u64().expect("a number");
+    assert!(resent <= silences.get() * UPLOAD_AHEAD_BYTES_MAX, "{done}");
     assert_eq!(alice.json(&["log", "bob"]).len(), 1);
     bob.json(&["get", "alice", "1", "-o", "copy.bin", "--background"]);
     let fetched = bob.json(&["transfers", "run"]);
@@ -111,14 +138,15 @@ fn goes_on_at_the_byte_in_the_next_process() {
 
 #[test]
 fn a_pause_holds_over_restarts_and_a_cancel_frees_the_server() {
-    let server = Server::start();
+    let (server, _relay) = behind_a_slow_relay();
     let (alice, bob) = Cli::contacts(server.http());
+    // It never arrives: on this path it would take most of a minute.
     write_synthetic(&alice.path("big.bin"), 200 * MIB);
     fs::write(alice.path("small.txt"), "small").expect("the folder is ours");
     let big = queue(&alice, "big.bin");
     let mut watcher = alice.start(&["watch"]);
     wait_until("the upload gets on", || {
-        open_uploads(&server).first().is_some_and(|durable| *durable >= 20 * MIB)
+        open_uploads(&server).first().is_some_and(|durable| *durable >= 8 * MIB)
     });
     assert_eq!(alice.json(&["transfers", "pause", &big])[0]["state"], "paused");
     await_state(&watcher, &big, "paused");
@@ -142,8 +170,11 @@ fn a_pause_holds_over_restarts_and_a_cancel_frees_the_server() {
     assert!(began["done"].as_u64().expect("a number") >= paused_at);
     alice.json(&["transfers", "cancel", &big]);
     wait_until("the server has nothing of it", || open_uploads(&server).is_empty());
-    let staging = fs::read_dir(server.data().join("blobs/staging")).expect("the folder");
-    assert_eq!(staging.count(), 0);
+    // The bytes go after the record of them.
+    wait_until("its bytes are gone", || {
+        let staging = fs::read_dir(server.data().join("blobs/staging")).expect("the folder");
+        staging.count() == 0
+    });
     assert_eq!(one(&alice, &big)["state"], "cancelled");
     let refused = alice.run(&["--json", "transfers", "resume", &big]).failure(1);
     assert_eq!(refused.objects()[0]["error"]["code"], "transfer_over");
@@ -156,7 +187,11 @@ fn a_pause_holds_over_restarts_and_a_cancel_frees_the_server() {
         open_uploads(&server).first().is_some_and(|durable| *durable >= MIB)
     });
     watcher.kill();
-    alice.json(&["transfers", "cancel", &again]);
+    let cancelled = alice.run(&["transfers", "cancel", &again]).success();
+    if cancelled.stderr.contains("told later") {
+        // The machine was too busy for it; whatever process comes next does it.
+        alice.json(&["transfers", "run"]);
+    }
     assert!(open_uploads(&server).is_empty());
     assert_eq!(bob.json(&["log", "alice"]).len(), 1);
 }

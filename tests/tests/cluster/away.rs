@@ -72,7 +72,8 @@ pub(crate) async fn an_account_is_disabled_while_redis_is_away(scene: &mut Scene
     });
     let ended =
         async { while !matches!(events.next().await, Some(Event::Status(Status::Stopped(_)))) {} };
-    tokio::time::timeout(PATIENCE, ended).await.expect("it ends in time");
+    // The node looks within a minute.
+    tokio::time::timeout(2 * PATIENCE, ended).await.expect("it ends in time");
     let login = json!({
         "name": "dora", "password": PASSWORD, "device": "00".repeat(16), "device_name": "test",
     });

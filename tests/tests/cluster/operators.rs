@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 use skein_client::{Event, Status};
-use skein_testkit::{PATIENCE, binaries::binary};
+use skein_testkit::{PATIENCE, binaries::binary, process::patiently};
 use tokio::task::block_in_place;
 
 use crate::scene::{LIVE_MAX, Scene};
@@ -17,9 +17,12 @@ pub(crate) async fn operators_see_and_change_the_cluster(scene: &Scene) {
     let mut events = client.events().await.expect("the home can be read");
     client.connect().await.expect("connecting");
     client.live(LIVE_MAX).await.expect("live");
-    let nodes = block_in_place(|| admin(scene, &["nodes"]));
-    let names: Vec<_> = nodes.iter().map(|node| node["node"].as_str().expect("a name")).collect();
-    assert_eq!(names, ["chat-1", "chat-2", "chat-3"]);
+    block_in_place(|| {
+        patiently("all nodes are known", || {
+            let nodes = admin(scene, &["nodes"]);
+            nodes.iter().map(|node| &node["node"]).eq(["chat-1", "chat-2", "chat-3"])
+        });
+    });
 
     let disabled = block_in_place(|| admin(scene, &["users", "disable", "mallory"]));
     assert_eq!(disabled[0]["logins"], 0, "{disabled:?}");

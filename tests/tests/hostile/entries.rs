@@ -1,5 +1,7 @@
 //! Requests about logs, people and blobs that are not the asker's, or not in form.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use skein_core::{limit, refusal::Code};
 use skein_testkit::{
@@ -16,6 +18,9 @@ use crate::scene::{Scene, code, download, in_time, refused, upload};
 
 /// Numbers at which arithmetic goes wrong, and where no conversation or account is.
 const NUMBERS: [u64; 5] = [0, 999, i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX];
+
+/// How long it takes at most, on a machine that is not held up, until somebody is told who came.
+const TOLD_WITHIN: Duration = Duration::from_secs(3);
 
 fn append(conversation: u64, content: draft::Content) -> request::Kind {
     let id = random_id();
@@ -211,11 +216,22 @@ async fn who_was_removed_does_not_learn_who_is_online() {
     let mut bob = RawSession::open(&scene.bob).await.expect("welcome");
     let mut carol = scene.stranger().await;
     let with_carol = befriend(&mut carol, &mut bob).await;
+    let list = || request::Kind::ListContacts(pb::ListContacts {});
     let mut alice = scene.alice().await;
+    // Bob is told that she came, unless she was away for less than a moment. What he is told of her
+    // after this would be a leak.
+    let came = pb::Presence { account: scene.alice.account, online: true };
+    let came = event::Kind::Presence(came);
+    let deadline = Instant::now() + TOLD_WITHIN;
+    while bob.events.iter().all(|event| event.kind.as_ref() != Some(&came))
+        && Instant::now() < deadline
+    {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        bob.request(list()).await;
+    }
     let remove = pb::AnswerContact { account: scene.bob.account, id: random_id() };
     let removed = alice.request(request::Kind::RemoveContact(remove)).await;
     assert!(matches!(removed, reply::Kind::Step(_)), "{removed:?}");
-    let list = || request::Kind::ListContacts(pb::ListContacts {});
     let contacts = bob.request(list()).await;
     assert!(matches!(&contacts, reply::Kind::Contacts(all) if all.contacts.len() == 1));
     bob.events.clear();

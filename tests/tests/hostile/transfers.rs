@@ -250,7 +250,7 @@ async fn downloads_stay_within_the_file() {
 
 #[tokio::test]
 async fn a_download_that_nobody_reads_is_given_up() {
-    let scene = Scene::start("[chat]\nstall_timeout_seconds = 1\n").await;
+    let scene = Scene::start("[chat]\nstall_timeout_seconds = 4\n").await;
     let session = scene.alice().await;
     // More than the windows and buffers of both sides hold.
     let blob = upload(&session, &Synthetic::new(16 * MIB, 1)).await;

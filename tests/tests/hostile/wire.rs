@@ -25,8 +25,9 @@ use crate::scene::{Scene, abandoned, code, frame, hello, in_time, open_upload, s
 const SEEDS: u64 = 8;
 /// Bytes in a random stream at most.
 const RANDOM_BYTES_MAX: usize = 4096;
-/// Waits of the server that a test waits out.
-const SHORT: &str = "[chat]\nhello_timeout_seconds = 1\nstall_timeout_seconds = 1\n";
+/// Waits of the server that a test waits out; what is in order does not pause for so long, however
+/// busy the machine.
+const SHORT: &str = "[chat]\nhello_timeout_seconds = 4\nstall_timeout_seconds = 4\n";
 /// A length of 2^32, and the beginning of what it announces.
 const FOUR_GIB: [u8; 8] = [0x80, 0x80, 0x80, 0x80, 0x10, 1, 2, 3];
 

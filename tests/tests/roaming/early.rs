@@ -134,10 +134,12 @@ async fn is_online(session: &mut RawSession, account: u64) -> bool {
     }
 }
 
-/// Waits until one sees the other come or go.
+/// Waits until one is told that the other came or went: that it is so can be seen before, and what
+/// is told after that would be taken for the work of a recording.
 async fn sees(bob: &mut RawSession, account: u64, online: bool) {
+    let news = Some(pb::event::Kind::Presence(pb::Presence { account, online }));
     let deadline = tokio::time::Instant::now() + PATIENCE;
-    while is_online(bob, account).await != online {
+    while is_online(bob, account).await != online || bob.events.iter().all(|it| it.kind != news) {
         assert!(tokio::time::Instant::now() < deadline, "bob does not see it");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -155,10 +157,10 @@ async fn sees_nobody(bob: &mut RawSession, account: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_comes_back_is_welcomed_at_once_and_a_recording_is_not() {
-    let server = Server::with_config("[chat]\nidle_timeout_seconds = 2\n");
+    let server = Server::with_config("[chat]\nidle_timeout_seconds = 8\n");
     let gate = Gate::new(server.http());
     let (mut alice, bob) = (gate.newcomer("alice").await, gate.newcomer("bob").await);
-    let keep_alive = DialConfig { keep_alive: Duration::from_millis(500), ..Default::default() };
+    let keep_alive = DialConfig { keep_alive: Duration::from_secs(1), ..Default::default() };
     let mut bob = RawSession::open_with(&bob, keep_alive).await.expect("welcome");
     let recorder = Recorder::start(server.quic()).await;
     alice.chat.address = recorder.address.to_string();
@@ -191,6 +193,7 @@ async fn who_comes_back_is_welcomed_at_once_and_a_recording_is_not() {
     let dialer = Dialer::new(keep_alive).expect("a socket");
     let connection = dialer.dial_early(&alice.chat, &hello(&alice)).await.expect("a connection");
     let session = RawSession::over(connection, &alice.token).await.expect("welcome");
+    sees(&mut bob, account, true).await;
     session.connection.close(CloseCode::Normal, "bye");
     sees(&mut bob, account, false).await;
     recorder.record(true);

@@ -54,8 +54,11 @@ async fn messages_and_an_upload_go_on_while_the_client_moves() {
     let (count, longest) = talk.stop().await;
     println!("{count} messages and {MOVES} moves; the longest wait was {longest:?}");
     scene.bob_has(count + 1).await;
-    assert_eq!(opened.load(Ordering::Relaxed), 1, "the upload has not noticed");
-    let states = seen.states();
+    let (opened, states) = (opened.load(Ordering::Relaxed), seen.states());
+    // Where the machine stands still for most of a second, another connection is made beside the
+    // silent one; otherwise the upload does not notice.
+    let silences = states.iter().filter(|status| matches!(status, Status::Reconnecting { .. }));
+    assert!((1..=1 + silences.count()).contains(&opened), "opened {opened} times: {states:?}");
     assert!(states.iter().all(Status::has_session), "{states:?}");
 }
 
