@@ -14,13 +14,7 @@ use skein_core::{
     id::{BlobId, ConversationId, EntryId},
     name::FileName,
 };
-use skein_testkit::{
-    PATIENCE,
-    cli::Cli,
-    network::{Conditions, UdpRelay},
-    server::Server,
-    transfer::Synthetic,
-};
+use skein_testkit::{PATIENCE, cli::Cli, network::Conditions, server::Server, transfer::Synthetic};
 use skein_wire::body::encode_draft;
 
 const MIB: u64 = 1024 * 1024;
@@ -44,15 +38,6 @@ fn write_synthetic(path: &Path, size: u64) {
         out.write_all(&piece).expect("the disk has room");
         at += piece.len() as u64;
     }
-}
-
-/// A server behind a relay that does nothing yet.
-fn behind_a_relay() -> (Server, UdpRelay) {
-    let mut server = Server::start();
-    let relay = UdpRelay::start(server.quic()).expect("a relay");
-    server.kill();
-    server.restart_with(&format!("[chat]\nadvertise = \"{}\"\n", relay.address()));
-    (server, relay)
 }
 
 /// How far the server has the only upload under way durably.
@@ -168,7 +153,7 @@ fn an_upload_survives_two_kills_of_the_client_and_one_of_the_server() {
 #[test]
 fn a_download_continues_after_its_client_was_killed() {
     let size = 60 * MIB;
-    let (server, relay) = behind_a_relay();
+    let (server, relay) = Server::behind_a_relay("");
     let (alice, bob) = Cli::contacts(server.http());
     let file = alice.path("big.bin");
     write_synthetic(&file, size);
@@ -196,7 +181,7 @@ fn a_download_continues_after_its_client_was_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_goes_on_through_cuts_loss_and_another_address() {
-    let (server, relay) = behind_a_relay();
+    let (server, relay) = Server::behind_a_relay("");
     let (alice, bob) = Cli::contacts(server.http());
     let file = alice.path("walk.bin");
     write_synthetic(&file, 12 * MIB);

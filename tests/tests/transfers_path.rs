@@ -21,11 +21,8 @@ const KIB: u64 = 1024;
 const BITS_PER_SECOND: u64 = 4_000_000;
 
 fn behind_a_relay() -> (Server, UdpRelay) {
-    let mut server = Server::start();
-    let relay = UdpRelay::start(server.quic()).expect("a relay");
-    server.kill();
     let log = "[log]\nfilter = \"info,skein_chat::connection=debug\"\n";
-    server.restart_with(&format!("{log}[chat]\nadvertise = \"{}\"\n", relay.address()));
+    let (server, relay) = Server::behind_a_relay(log);
     let path = Conditions::delayed(Duration::from_millis(20));
     relay.set_both(path.with_rate(BITS_PER_SECOND, Duration::from_millis(100)));
     (server, relay)

@@ -24,10 +24,7 @@ const BITS_PER_SECOND: u64 = 40_000_000;
 
 /// A server behind a relay that carries this much.
 fn behind_a_slow_relay() -> (Server, UdpRelay) {
-    let mut server = Server::start();
-    let relay = UdpRelay::start(server.quic()).expect("a relay");
-    server.kill();
-    server.restart_with(&format!("[chat]\nadvertise = \"{}\"\n", relay.address()));
+    let (server, relay) = Server::behind_a_relay("");
     let path = Conditions::delayed(Duration::from_millis(5));
     relay.set_both(path.with_rate(BITS_PER_SECOND, Duration::from_millis(100)));
     (server, relay)

@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{PATIENCE, binaries::binary, memory, port};
+use crate::{PATIENCE, binaries::binary, memory, network::UdpRelay, port};
 
 /// A running server with a data folder of its own. It is killed when dropped.
 pub struct Server {
@@ -34,10 +34,22 @@ impl Server {
     /// otherwise.
     #[must_use]
     pub fn with_config(config: &str) -> Self {
+        Self::on(local(), config)
+    }
+
+    /// As [`with_config`](Self::with_config), for clients that are sent through a relay, which does
+    /// nothing yet. The configuration has no table `chat`.
+    #[must_use]
+    pub fn behind_a_relay(config: &str) -> (Self, UdpRelay) {
+        let quic = local();
+        let relay = UdpRelay::start(quic).expect("a relay");
+        let chat = format!("{config}\n[chat]\nadvertise = \"{}\"\n", relay.address());
+        (Self::on(quic, &chat), relay)
+    }
+
+    fn on(quic: SocketAddr, config: &str) -> Self {
         let folder = TempDir::new().expect("the temporary folder takes folders");
-        // Not any port: it has to be free when the server comes back to it.
-        let [http, quic] = [(); 2].map(|()| SocketAddr::from(([127, 0, 0, 1], port::free())));
-        let child = spawn(folder.path(), config, http, quic);
+        let child = spawn(folder.path(), config, local(), quic);
         let mut server =
             Self { folder, child, http: String::new(), quic, config: config.to_owned() };
         server.await_ready();
@@ -164,6 +176,11 @@ impl Drop for Server {
             eprintln!("the server's log:\n{}", self.log());
         }
     }
+}
+
+/// Not any port: it has to be free when a server comes back to it.
+fn local() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port::free()))
 }
 
 /// The configuration, with time to end in order on a busy machine, unless it says how much.

@@ -40,11 +40,8 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) async fn new() -> Self {
-        let mut server = Server::start();
-        let relay = UdpRelay::start(server.quic()).expect("a relay");
+        let (server, relay) = Server::behind_a_relay("");
         relay.set_both(Conditions::delayed(DELAY));
-        server.kill();
-        server.restart_with(&format!("[chat]\nadvertise = \"{}\"\n", relay.address()));
         let folder = TempDir::new().expect("the temporary folder takes folders");
         let gate = Gate::new(server.http());
         let mut clients = Vec::new();
