@@ -21,7 +21,7 @@ pub(crate) struct State {
     pub(crate) messages: Vec<Message>,
     /// Files whose message was acknowledged.
     pub(crate) files: Vec<SentFile>,
-    /// Somebody is about to hand something to a client.
+    /// How many are about to hand something to a client.
     intents: usize,
     /// What was handed to a client and not acknowledged yet.
     pub(crate) waiting: HashMap<EntryId, Instant>,

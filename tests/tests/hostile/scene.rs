@@ -59,8 +59,8 @@ impl Scene {
 
     /// Alice writes to bob, and he reads it.
     pub(crate) async fn still_serves(&self) {
-        let mut alice = in_time(open_at_last(&self.alice)).await;
-        let mut bob = in_time(open_at_last(&self.bob)).await;
+        let mut alice = in_time(open_at_last(&self.alice, DialConfig::default())).await;
+        let mut bob = in_time(open_at_last(&self.bob, DialConfig::default())).await;
         let reply = alice.send_text(self.conversation, rand::random(), "still there?").await;
         let reply::Kind::Appended(entry) = reply else { panic!("{reply:?}") };
         loop {
@@ -89,9 +89,9 @@ impl Scene {
 }
 
 /// A session, once there is room: what has just ended may hold its place for a moment yet.
-async fn open_at_last(login: &Login) -> RawSession {
+pub(crate) async fn open_at_last(login: &Login, config: DialConfig) -> RawSession {
     loop {
-        match connect(login, DialConfig::default()).await {
+        match connect(login, config).await {
             Ok((dialer, connection)) => {
                 match RawSession::hello(dialer, connection, &login.token).await {
                     Ok(session) => return session,
