@@ -10,6 +10,10 @@ const REMEMBERED: u32 = 8;
 /// draft-ietf-ccwg-bbr, section 2.7), without taking off what chance loses.
 const TOLERATED: f64 = 0.02;
 
+/// How many standard deviations more it takes: what chance loses of some hundred packets varies
+/// (Poisson), and the least of several such shares is below the true one.
+const DEVIATIONS: f64 = 2.0;
+
 /// Tells loss by chance from loss by sending too much.
 #[derive(Debug, Clone)]
 pub(super) struct LossJudge {
@@ -50,7 +54,12 @@ impl LossJudge {
         self.judged += 1;
         self.least = self.least.min(share);
         // Of the first judgement nothing is known yet; the delay has to do.
-        (by_chance.is_finite() && share > 3.0 * by_chance + TOLERATED).then_some(share)
+        if !by_chance.is_finite() {
+            return None;
+        }
+        let tolerated = 3.0 * by_chance + TOLERATED;
+        let deviation = (tolerated * packet / sent).sqrt();
+        (share > tolerated + DEVIATIONS * deviation).then_some(share)
     }
 
     /// The share that is lost by chance, as far as known.
@@ -91,6 +100,16 @@ mod tests {
             signs += u32::from(judge.judge(9e5, 1e5, 1_000.0).is_some());
         }
         assert!(signs <= 2 * REMEMBERED, "{signs}");
+    }
+
+    /// 2 % of windows as small as 200 packets: what is lost of those varies by half of itself.
+    #[test]
+    fn luck_with_few_packets_is_no_sign() {
+        let mut judge = LossJudge::new();
+        for lost in [4.0, 0.0, 5.0, 3.0, 6.0, 1.0, 7.0, 4.0] {
+            assert_eq!(judge.judge(200.0 - lost, lost, 1.0), None, "{lost}");
+        }
+        assert_eq!(judge.judge(180.0, 20.0, 1.0), Some(0.1));
     }
 
     #[test]
