@@ -103,7 +103,7 @@ pub(crate) enum Finding {
         wait_mean_ms: f64,
         wait_standing_ms: f64,
     },
-    /// How long messages and their echoes took on a modelled path.
+    /// How long messages took one way on a modelled path, those up and those down.
     Chat {
         path: &'static str,
         controller: Contender,

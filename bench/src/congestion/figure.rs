@@ -22,7 +22,7 @@ pub(crate) struct Waits {
     pub(crate) standing: f64,
 }
 
-/// How long messages took to come back, in milliseconds.
+/// How long messages took one way, in milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Trips {
     /// Messages.

@@ -43,12 +43,12 @@ pub(crate) struct Task {
     pub(crate) every: Duration,
 }
 
-/// A message that came back.
+/// A message that came to the server, or back from there.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Delivery {
-    /// When it was due, since the start of the run.
+    /// When it was due to be sent, since the start of the run.
     pub(crate) due: Duration,
-    /// How long it took to come back.
+    /// How long it took, one way.
     pub(crate) took: Duration,
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct Work {
     zeros: Bytes,
     /// Bulk bytes that this end has received, by [`BIN`].
     pub(crate) received: Vec<u64>,
-    /// Messages that came back to this end.
+    /// Messages that have come to this end.
     pub(crate) deliveries: Vec<Delivery>,
 }
 
@@ -166,13 +166,12 @@ impl Work {
         while open.incoming.len() >= MESSAGE_BYTES {
             let rest = open.incoming.split_off(MESSAGE_BYTES);
             let message = std::mem::replace(&mut open.incoming, rest);
+            let mut due = [0; 8];
+            due.copy_from_slice(&message[..8]);
+            let due = Duration::from_nanos(u64::from_le_bytes(due));
+            self.deliveries.push(Delivery { due, took: now - due });
             if self.is_server {
-                open.outgoing.extend(message);
-            } else {
-                let mut due = [0; 8];
-                due.copy_from_slice(&message[..8]);
-                let due = Duration::from_nanos(u64::from_le_bytes(due));
-                self.deliveries.push(Delivery { due, took: now - due });
+                open.outgoing.extend(message_due(now));
             }
         }
     }
@@ -184,9 +183,7 @@ impl Work {
                 if due > now || due >= task.until {
                     break;
                 }
-                let mut message = (due.as_nanos() as u64).to_le_bytes().to_vec();
-                message.resize(MESSAGE_BYTES, 0);
-                open.outgoing.extend(message);
+                open.outgoing.extend(message_due(due));
                 open.sent += 1;
             }
         }
@@ -211,6 +208,13 @@ impl Open {
     const fn new(id: StreamId, kind: Option<Kind>, task: Option<Task>) -> Self {
         Self { id, task, kind, sent: 0, outgoing: VecDeque::new(), incoming: Vec::new() }
     }
+}
+
+/// A message that is due to be sent at this time since the start of the run.
+fn message_due(at: Duration) -> [u8; MESSAGE_BYTES] {
+    let mut message = [0; MESSAGE_BYTES];
+    message[..8].copy_from_slice(&(at.as_nanos() as u64).to_le_bytes());
+    message
 }
 
 fn kind(byte: u8) -> Option<Kind> {

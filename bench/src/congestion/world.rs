@@ -58,7 +58,7 @@ pub(crate) struct Seen {
     pub(crate) uploaded: Vec<u64>,
     /// Bytes downloaded, by [`BIN`](super::work::BIN).
     pub(crate) downloaded: Vec<u64>,
-    /// Messages that came back.
+    /// Messages, those to the server and those back.
     pub(crate) deliveries: Vec<Delivery>,
 }
 
@@ -173,10 +173,11 @@ impl World {
         let mut flows = Vec::new();
         let mut hosts = self.hosts.into_iter();
         while let (Some(client), Some(server)) = (hosts.next(), hosts.next()) {
+            let deliveries = [server.work.deliveries, client.work.deliveries].concat();
             flows.push(Seen {
                 uploaded: server.work.received,
                 downloaded: client.work.received,
-                deliveries: client.work.deliveries,
+                deliveries,
             });
         }
         Outcome { flows, up: self.up }

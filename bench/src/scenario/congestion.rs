@@ -25,8 +25,9 @@ const STEADY_FROM: f64 = 10.0;
 const SECOND_FROM: f64 = 5.0;
 const SHARED_FROM: f64 = 30.0;
 const SHARED_UNTIL: f64 = 90.0;
-/// When bulk begins and ends beside a chat.
+/// When bulk begins beside a chat, when it is taken to be steady, and when both end.
 const BULK_FROM: f64 = 1.0;
+const CHAT_FROM: f64 = 4.0;
 const CHAT_SECONDS: f64 = 60.0;
 
 /// Runs all of it, and tells each figure once it is there.
@@ -196,7 +197,7 @@ fn chat(name: &'static str, contender: Contender) -> Finding {
     tasks.push(task(Kind::Chat, 0.5, CHAT_SECONDS - 5.0));
     let outcome = go(path(), &[], vec![contender.flow(0.0, tasks)], CHAT_SECONDS);
     let flow = &outcome.flows[0];
-    let trip = trips(&flow.deliveries, BULK_FROM);
+    let trip = trips(&flow.deliveries, CHAT_FROM);
     Finding::Chat {
         path: name,
         controller: contender,
@@ -204,8 +205,8 @@ fn chat(name: &'static str, contender: Contender) -> Finding {
         p50_ms: trip.p50,
         p99_ms: trip.p99,
         max_ms: trip.max,
-        up_megabits_per_second: megabits(&flow.uploaded, BULK_FROM, CHAT_SECONDS),
-        down_megabits_per_second: megabits(&flow.downloaded, BULK_FROM, CHAT_SECONDS),
+        up_megabits_per_second: megabits(&flow.uploaded, CHAT_FROM, CHAT_SECONDS),
+        down_megabits_per_second: megabits(&flow.downloaded, CHAT_FROM, CHAT_SECONDS),
     }
 }
 
