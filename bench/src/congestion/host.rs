@@ -89,7 +89,8 @@ impl Host {
         }
     }
 
-    /// Does what can be done now. Returns when it wants to be called again, whatever arrives.
+    /// Does what can be done now, and beats the time as whoever sends bulk does. Returns when it wants
+    /// to be called again, whatever arrives.
     pub(crate) fn drive(&mut self, now: Instant, out: &mut Vec<Vec<u8>>) -> Option<Instant> {
         let (handle, connection) = self.connection.as_mut()?;
         if connection.poll_timeout().is_some_and(|at| at <= now) {
@@ -100,6 +101,8 @@ impl Host {
                 panic!("a connection was lost in the model: {reason}");
             }
         }
+        let controller = connection.congestion_state().clone_box();
+        let beat = now + skein_net::congestion::beat(controller, now).next;
         if !connection.is_handshaking() {
             self.work.act(now, connection);
         }
@@ -114,7 +117,7 @@ impl Host {
             buffer.clear();
         }
         let timer = connection.poll_timeout();
-        [timer, self.work.due(now)].into_iter().flatten().min()
+        [timer, self.work.due(now), Some(beat)].into_iter().flatten().min()
     }
 }
 

@@ -75,7 +75,7 @@ async fn open_source(
     open: pb::DownloadOpen,
     account: AccountId,
     answerer: &Answerer,
-    sender: &Sender,
+    sender: &mut Sender,
 ) -> Result<Opened, Refusal> {
     let request = DownloadRequest::try_from(open)?;
     let DownloadRequest { blob, variant, offset, length } = request;

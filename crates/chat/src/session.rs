@@ -125,7 +125,7 @@ impl Session {
     pub(crate) async fn run(
         self,
         connection: &Connection,
-        sender: Sender,
+        mut sender: Sender,
         receiver: Receiver,
         stall: Duration,
         ending: &CancellationToken,

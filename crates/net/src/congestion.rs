@@ -7,9 +7,10 @@
 //! full all the same, as CUBIC does, yielding would end with nothing: then the window follows
 //! CUBIC's rules (RFC 9438) until the queue has been seen empty (`contend`).
 //!
-//! quinn paces at 5/4 of a window each round trip and offers no other control of the pace, so a
-//! model that needs a pace of its own, as BBR does, has nothing to hold its queue down here; the
-//! window alone must. docs/adr/0008 compares what there is.
+//! quinn paces at 5/4 of a window each round trip, ten packets at a time or more, and offers no other
+//! control of the pace. So a model that needs one, as BBR does, has nothing to hold its queue down
+//! here; the window must. On a narrow path it also makes the bursts smaller, while somebody beats the
+//! time (`pace`). docs/adr/0008 compares what there is.
 
 mod contend;
 mod cruise;
@@ -17,6 +18,7 @@ mod cubic;
 mod least;
 mod loss;
 mod noise;
+mod pace;
 mod pilot;
 mod ramp;
 mod round;
@@ -27,7 +29,8 @@ use std::{any::Any, sync::Arc, time::Instant};
 use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics};
 use quinn_proto::RttEstimator;
 
-use self::{pilot::Pilot, round::Meter, wish::Wishes};
+pub use self::pace::Beat;
+use self::{pace::Pace, pilot::Pilot, round::Meter, wish::Wishes};
 
 /// Packets by which the window is wider than what is under way, so that one more leaves: quinn sends
 /// while a packet leaves room.
@@ -56,6 +59,23 @@ pub(crate) fn another_path(connection: &quinn::Connection) {
     with_wishes(connection, Wishes::tell_another_path);
 }
 
+/// Time goes on for `controller`, which may be a copy, if it is one of [`Factory`]: who has bulk to send
+/// calls this again and again, and wakes the connection where that is said.
+#[must_use]
+pub fn beat(controller: Box<dyn Controller>, now: Instant) -> Beat {
+    match controller.into_any().downcast::<DelayController>() {
+        Ok(controller) => controller.pace.beat(now),
+        Err(_) => Beat::default(),
+    }
+}
+
+/// Nobody beats the time for `connection` any more.
+pub(crate) fn rest(connection: &quinn::Connection) {
+    if let Ok(controller) = connection.congestion_state().into_any().downcast::<DelayController>() {
+        controller.pace.rest();
+    }
+}
+
 fn with_wishes(connection: &quinn::Connection, tell: impl FnOnce(&Wishes)) {
     let controller = connection.congestion_state().into_any();
     if let Ok(controller) = controller.downcast::<DelayController>() {
@@ -69,17 +89,29 @@ struct DelayController {
     pilot: Pilot,
     meter: Meter,
     wishes: Wishes,
+    pace: Pace,
     /// What was sent before took another path, and says nothing about this one.
     since: Instant,
     packet: u16,
     /// Bytes under way, or somewhat more: acknowledgements count until something is acknowledged.
     in_flight: u64,
+    /// The round trip by quinn's estimate, in seconds; 0 before the first.
+    rtt: f64,
 }
 
 impl DelayController {
     fn new(now: Instant, packet: u16) -> Self {
         let (pilot, meter) = (Pilot::new(packet.into()), Meter::new(now));
-        Self { pilot, meter, wishes: Wishes::default(), since: now, packet, in_flight: 0 }
+        Self {
+            pilot,
+            meter,
+            wishes: Wishes::default(),
+            pace: Pace::default(),
+            since: now,
+            packet,
+            in_flight: 0,
+            rtt: 0.0,
+        }
     }
 
     /// A packet was acknowledged.
@@ -93,6 +125,7 @@ impl DelayController {
 impl Controller for DelayController {
     fn on_sent(&mut self, now: Instant, bytes: u64, _last_packet_number: u64) {
         self.in_flight += bytes;
+        self.pace.spend(bytes);
         self.wishes.probed();
         if self.wishes.take_another_path() {
             self.pilot = Pilot::new(self.packet.into());
@@ -107,8 +140,9 @@ impl Controller for DelayController {
         sent: Instant,
         bytes: u64,
         app_limited: bool,
-        _rtt: &RttEstimator,
+        rtt: &RttEstimator,
     ) {
+        self.rtt = rtt.get().as_secs_f64();
         self.acked(now, sent, bytes, app_limited);
     }
 
@@ -125,6 +159,8 @@ impl Controller for DelayController {
         if let Some(round) = self.meter.end_round(now) {
             self.pilot.on_round(&round);
         }
+        let window = self.pilot.is_paced().then(|| (self.pilot.window(), self.rtt));
+        self.pace.set(now, self.packet, window);
     }
 
     fn on_congestion_event(
@@ -154,7 +190,11 @@ impl Controller for DelayController {
     }
 
     fn window(&self) -> u64 {
-        let window = self.pilot.window();
+        let mut window = self.pilot.window();
+        if let Some(free) = self.pace.free() {
+            // quinn sends while a packet leaves room.
+            window = window.min(self.in_flight.saturating_add(free).saturating_add(1));
+        }
         if !self.wishes.wants_probe() {
             return window;
         }

@@ -152,10 +152,12 @@ impl Connection {
     /// If the connection has ended.
     pub async fn open(&self, priority: Priority) -> Result<(Sender, Receiver), Closed> {
         // Clients open streams, so this is one, and its peer a server.
-        let (sender, receiver) = match &self.transport {
+        let (mut sender, receiver) = match &self.transport {
             Transport::Quic(quic) => {
                 let (send, receive) = quic.open_bi().await.map_err(quic::closed)?;
-                halves(send.into(), receive.into(), SERVER_FRAME_BYTES_MAX)
+                let (sender, receiver) =
+                    halves(send.into(), receive.into(), SERVER_FRAME_BYTES_MAX);
+                (sender.of(quic), receiver)
             }
             Transport::WebSocket(line) => {
                 let (send, receive) = line.open().await?;
@@ -177,7 +179,8 @@ impl Connection {
         match &self.transport {
             Transport::Quic(quic) => {
                 let (send, receive) = quic.accept_bi().await.map_err(quic::closed)?;
-                Ok(halves(send.into(), receive.into(), FRAME_BYTES_MAX))
+                let (sender, receiver) = halves(send.into(), receive.into(), FRAME_BYTES_MAX);
+                Ok((sender.of(quic), receiver))
             }
             Transport::WebSocket(line) => {
                 let (send, receive) = line.accept().await?;

@@ -18,6 +18,7 @@ mod file;
 pub mod identity;
 pub mod listen;
 pub mod metric;
+mod metronome;
 pub mod migration;
 mod pace;
 pub mod priority;

@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::{
     connection::Closed,
     metric,
+    metronome::Metronome,
     priority::Priority,
     quic,
     websocket::line::{LineReceiver, LineSender},
@@ -50,6 +51,10 @@ pub(crate) enum Incoming {
 pub struct Sender {
     stream: Outgoing,
     finished: bool,
+    /// What the stream is one of, if it may carry bulk over QUIC.
+    connection: Option<quinn::Connection>,
+    /// While it carries bulk.
+    metronome: Option<Metronome>,
 }
 
 /// The receiving half. Dropping it tells the peer to stop.
@@ -61,11 +66,19 @@ pub struct Receiver {
 
 impl Sender {
     pub(crate) const fn new(stream: Outgoing) -> Self {
-        Self { stream, finished: false }
+        Self { stream, finished: false, connection: None, metronome: None }
     }
 
-    /// Says how urgent the stream is from now on.
-    pub fn prioritise(&self, priority: Priority) {
+    /// It is a stream of this connection.
+    pub(crate) fn of(mut self, connection: &quinn::Connection) -> Self {
+        self.connection = Some(connection.clone());
+        self
+    }
+
+    /// Says how urgent the stream is from now on. Takes a runtime.
+    pub fn prioritise(&mut self, priority: Priority) {
+        let bulk = self.connection.as_ref().filter(|_| priority == Priority::Bulk);
+        self.metronome = bulk.map(Metronome::start);
         match &self.stream {
             // Only a stream that has ended refuses, and then it does not matter.
             Outgoing::Quic(quic) => drop(quic.set_priority(priority as i32)),

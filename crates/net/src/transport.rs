@@ -69,6 +69,12 @@ pub(crate) fn probe(connection: &quinn::Connection) {
     connection.set_receive_window(BYTES_AFTER_LOGIN.into());
 }
 
+/// Has a connection look whether it may send now. Bulk is sent after login, so its window is this one
+/// already.
+pub(crate) fn wake(connection: &quinn::Connection) {
+    connection.set_send_window(BYTES_AFTER_LOGIN.into());
+}
+
 /// Asks for large socket buffers: the kernel drops what arrives while the process is not scheduled.
 /// It grants what `net.core.rmem_max` allows, so a refusal is no error.
 pub(crate) fn enlarge_buffers(socket: &UdpSocket) {

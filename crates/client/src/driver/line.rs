@@ -124,7 +124,7 @@ impl Plan {
         let (connection, node) = self.reach().await?;
         let begun = connection.take_begun();
         let greeted = begun.is_some();
-        let (sender, receiver) = match begun {
+        let (mut sender, receiver) = match begun {
             Some(begun) => begun,
             None => {
                 let opened = connection.open(Priority::Session).await;
