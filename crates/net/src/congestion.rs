@@ -50,13 +50,13 @@ impl ControllerFactory for Factory {
 /// back (RFC 9002, section 7.5). quinn sends such packets by itself after timeouts that double, so
 /// on a path that was away for half a minute it may look again only another half later.
 pub(crate) fn permit_probe(connection: &quinn::Connection) {
-    with_wishes(connection, Wishes::wish_probe);
+    look_at(connection, |controller| controller.wishes.wish_probe());
 }
 
 /// What `connection` sends from now on takes another path, of which nothing is known (RFC 9000,
 /// section 9.4). quinn notices that of a peer that moves, and not of itself.
 pub(crate) fn another_path(connection: &quinn::Connection) {
-    with_wishes(connection, Wishes::tell_another_path);
+    look_at(connection, |controller| controller.wishes.tell_another_path());
 }
 
 /// Time goes on for `controller`, which may be a copy, if it is one of [`Factory`]: who has bulk to send
@@ -71,15 +71,14 @@ pub fn beat(controller: Box<dyn Controller>, now: Instant) -> Beat {
 
 /// Nobody beats the time for `connection` any more.
 pub(crate) fn rest(connection: &quinn::Connection) {
-    if let Ok(controller) = connection.congestion_state().into_any().downcast::<DelayController>() {
-        controller.pace.rest();
-    }
+    look_at(connection, |controller| controller.pace.rest());
 }
 
-fn with_wishes(connection: &quinn::Connection, tell: impl FnOnce(&Wishes)) {
+/// quinn gives copies away, which share what is meant to be told.
+fn look_at(connection: &quinn::Connection, tell: impl FnOnce(&DelayController)) {
     let controller = connection.congestion_state().into_any();
     if let Ok(controller) = controller.downcast::<DelayController>() {
-        tell(&controller.wishes);
+        tell(&controller);
     }
 }
 
