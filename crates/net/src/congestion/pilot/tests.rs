@@ -68,7 +68,7 @@ fn loss_by_chance_costs_nothing_and_an_overflow_does() {
     for i in 1..20 {
         let before = pilot.window();
         pilot.on_loss(f64::from(i), f64::from(i));
-        pilot.on_round(&round(f64::from(i), 0.1, 0.98 * before as f64, 0.02 * before as f64));
+        pilot.on_round(&round(f64::from(i), 0.1, 980_000.0, 20_000.0));
         assert!(pilot.window() > before, "round {i}");
     }
     let before = pilot.window();
