@@ -10,7 +10,7 @@
 //! quinn paces at 5/4 of a window each round trip, ten packets at a time or more, and offers no other
 //! control of the pace. So a model that needs one, as BBR does, has nothing to hold its queue down
 //! here; the window must. On a narrow path it also makes the bursts smaller, while somebody beats the
-//! time (`pace`). docs/adr/0008 compares what there is.
+//! time (`pacer`). docs/adr/0008 compares what there is.
 
 mod contend;
 mod cruise;
@@ -18,7 +18,7 @@ mod cubic;
 mod least;
 mod loss;
 mod noise;
-mod pace;
+mod pacer;
 mod pilot;
 mod ramp;
 mod round;
@@ -29,8 +29,8 @@ use std::{any::Any, sync::Arc, time::Instant};
 use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics};
 use quinn_proto::RttEstimator;
 
-pub use self::pace::Beat;
-use self::{pace::Pace, pilot::Pilot, round::Meter, wish::Wishes};
+pub use self::pacer::Beat;
+use self::{pacer::Pacer, pilot::Pilot, round::Meter, wish::Wishes};
 
 /// Packets by which the window is wider than what is under way, so that one more leaves: quinn sends
 /// while a packet leaves room.
@@ -64,14 +64,14 @@ pub(crate) fn another_path(connection: &quinn::Connection) {
 #[must_use]
 pub fn beat(controller: Box<dyn Controller>, now: Instant) -> Beat {
     match controller.into_any().downcast::<DelayController>() {
-        Ok(controller) => controller.pace.beat(now),
+        Ok(controller) => controller.pacer.beat(now),
         Err(_) => Beat::default(),
     }
 }
 
 /// Nobody beats the time for `connection` any more.
 pub(crate) fn rest(connection: &quinn::Connection) {
-    look_at(connection, |controller| controller.pace.rest());
+    look_at(connection, |controller| controller.pacer.rest());
 }
 
 /// quinn gives copies away, which share what is meant to be told.
@@ -88,7 +88,7 @@ struct DelayController {
     pilot: Pilot,
     meter: Meter,
     wishes: Wishes,
-    pace: Pace,
+    pacer: Pacer,
     /// What was sent before took another path, and says nothing about this one.
     since: Instant,
     packet: u16,
@@ -105,7 +105,7 @@ impl DelayController {
             pilot,
             meter,
             wishes: Wishes::default(),
-            pace: Pace::default(),
+            pacer: Pacer::default(),
             since: now,
             packet,
             in_flight: 0,
@@ -124,7 +124,7 @@ impl DelayController {
 impl Controller for DelayController {
     fn on_sent(&mut self, now: Instant, bytes: u64, _last_packet_number: u64) {
         self.in_flight += bytes;
-        self.pace.spend(bytes);
+        self.pacer.spend(bytes);
         self.wishes.probed();
         if self.wishes.take_another_path() {
             self.pilot = Pilot::new(self.packet.into());
@@ -159,7 +159,7 @@ impl Controller for DelayController {
             self.pilot.on_round(&round);
         }
         let window = self.pilot.is_paced().then(|| (self.pilot.window(), self.rtt));
-        self.pace.set(now, self.packet, window);
+        self.pacer.set(now, self.packet, window);
     }
 
     fn on_congestion_event(
@@ -190,7 +190,7 @@ impl Controller for DelayController {
 
     fn window(&self) -> u64 {
         let mut window = self.pilot.window();
-        if let Some(free) = self.pace.free() {
+        if let Some(free) = self.pacer.free() {
             // quinn sends while a packet leaves room.
             window = window.min(self.in_flight.saturating_add(free).saturating_add(1));
         }

@@ -47,7 +47,7 @@ impl Default for Beat {
 
 /// The bucket of one path. The copies of its controller share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Pace(Arc<Mutex<Bucket>>);
+pub(super) struct Pacer(Arc<Mutex<Bucket>>);
 
 #[derive(Debug, Default)]
 struct Bucket {
@@ -64,7 +64,7 @@ struct Bucket {
     holds_back: bool,
 }
 
-impl Pace {
+impl Pacer {
     /// The window, and the round trip in seconds that it is for; `None` where no pace helps.
     pub(super) fn set(&self, now: Instant, packet: u16, window: Option<(u64, f64)>) {
         let mut bucket = self.lock();
@@ -103,7 +103,7 @@ impl Pace {
         Beat { wakes, next }
     }
 
-    /// Nobody beats the time any more.
+    /// Somebody beats the time no more. If others do, they will have said so with their next beat.
     pub(super) fn rest(&self) {
         *self.lock() = Bucket::default();
     }
@@ -136,10 +136,10 @@ mod tests {
     const WINDOW: (u64, f64) = (80_000, 0.1);
 
     /// Sends as many packets as may go.
-    fn send(pace: &Pace) -> u64 {
+    fn send(pacer: &Pacer) -> u64 {
         let mut sent = 0;
-        while pace.free().is_some_and(|free| free > u64::from(PACKET)) && sent < 1_000 {
-            pace.spend(PACKET.into());
+        while pacer.free().is_some_and(|free| free > u64::from(PACKET)) && sent < 1_000 {
+            pacer.spend(PACKET.into());
             sent += 1;
         }
         sent
@@ -147,19 +147,19 @@ mod tests {
 
     #[test]
     fn packets_leave_in_small_bursts_at_the_rate_of_the_window() {
-        let (pace, start) = (Pace::default(), Instant::now());
-        pace.beat(start);
-        pace.set(start, PACKET, Some(WINDOW));
-        pace.beat(start);
+        let (pacer, start) = (Pacer::default(), Instant::now());
+        pacer.beat(start);
+        pacer.set(start, PACKET, Some(WINDOW));
+        pacer.beat(start);
         let (mut now, mut sent, mut most) = (start, 0, 0);
         while now < start + Duration::from_secs(1) {
-            let burst = send(&pace);
-            assert!(pace.beat(now).next == BEAT_MIN, "two packets take 2 ms");
+            let burst = send(&pacer);
+            assert!(pacer.beat(now).next == BEAT_MIN, "two packets take 2 ms");
             sent += burst;
             most = most.max(burst);
             now += BEAT_MIN;
             // A window that is acknowledged changes nothing.
-            pace.set(now, PACKET, Some(WINDOW));
+            pacer.set(now, PACKET, Some(WINDOW));
         }
         assert!((990..=1_010).contains(&sent), "{sent}");
         assert!(most <= 4, "{most}");
@@ -167,11 +167,11 @@ mod tests {
 
     #[test]
     fn who_is_held_back_is_woken_once_there_is_room() {
-        let (pace, start) = (Pace::default(), Instant::now());
-        pace.beat(start);
-        pace.set(start, PACKET, Some((800, 0.1)));
-        send(&pace);
-        let wakes: Vec<_> = (0..30).map(|beat| pace.beat(start + beat * BEAT_MAX).wakes).collect();
+        let (pacer, start) = (Pacer::default(), Instant::now());
+        pacer.beat(start);
+        pacer.set(start, PACKET, Some((800, 0.1)));
+        send(&pacer);
+        let wakes: Vec<_> = (0..30).map(|beat| pacer.beat(start + beat * BEAT_MAX).wakes).collect();
         // A packet takes 100 ms.
         assert_eq!(wakes.iter().filter(|wakes| **wakes).count(), 1);
         assert!(!wakes[0] && !wakes[1], "{wakes:?}");
@@ -179,32 +179,32 @@ mod tests {
 
     #[test]
     fn there_is_no_pace_on_a_wide_path_or_while_nobody_beats_the_time() {
-        let (pace, start) = (Pace::default(), Instant::now());
-        pace.set(start, PACKET, Some(WINDOW));
-        assert_eq!(pace.free(), None, "nobody beats");
-        pace.beat(start);
-        pace.set(start, PACKET, Some((1_000_000, 0.1)));
-        assert_eq!(pace.free(), None, "10 MB a second");
-        pace.set(start, PACKET, Some(WINDOW));
-        assert!(pace.free().is_some());
-        pace.set(start + BEATS_MISSED * BEAT_MAX, PACKET, Some(WINDOW));
-        assert_eq!(pace.free(), None, "nobody beats any more");
-        pace.beat(start);
-        pace.set(start, PACKET, Some(WINDOW));
-        assert!(pace.free().is_some());
-        pace.rest();
-        assert_eq!(pace.free(), None);
-        pace.set(start, PACKET, Some(WINDOW));
-        assert_eq!(pace.free(), None);
+        let (pacer, start) = (Pacer::default(), Instant::now());
+        pacer.set(start, PACKET, Some(WINDOW));
+        assert_eq!(pacer.free(), None, "nobody beats");
+        pacer.beat(start);
+        pacer.set(start, PACKET, Some((1_000_000, 0.1)));
+        assert_eq!(pacer.free(), None, "10 MB a second");
+        pacer.set(start, PACKET, Some(WINDOW));
+        assert!(pacer.free().is_some());
+        pacer.set(start + BEATS_MISSED * BEAT_MAX, PACKET, Some(WINDOW));
+        assert_eq!(pacer.free(), None, "nobody beats any more");
+        pacer.beat(start);
+        pacer.set(start, PACKET, Some(WINDOW));
+        assert!(pacer.free().is_some());
+        pacer.rest();
+        assert_eq!(pacer.free(), None);
+        pacer.set(start, PACKET, Some(WINDOW));
+        assert_eq!(pacer.free(), None);
     }
 
     #[test]
     fn what_cannot_be_computed_is_no_pace() {
-        let (pace, start) = (Pace::default(), Instant::now());
-        pace.beat(start);
+        let (pacer, start) = (Pacer::default(), Instant::now());
+        pacer.beat(start);
         for window in [(0, 0.0), (1_000, 0.0), (0, 0.1)] {
-            pace.set(start, PACKET, Some(window));
-            assert_eq!(pace.free(), None, "{window:?}");
+            pacer.set(start, PACKET, Some(window));
+            assert_eq!(pacer.free(), None, "{window:?}");
         }
     }
 }
