@@ -118,6 +118,32 @@ fn messages_and_files_go_over_tcp_and_on_after_what_interrupts_them() {
 }
 
 #[test]
+fn a_session_moves_to_quic_once_udp_is_open_though_tcp_works() {
+    let scene = Scene::new();
+    let watch = scene.bob.start(&["watch"]);
+    watch.find(|object| object["status"] == "online");
+    // The attempt that lost goes on for some seconds, and finds the way open.
+    scene.udp.block(None).expect("it lets all through");
+    let deadline = Instant::now() + PATIENCE;
+    for number in 1.. {
+        let text = number.to_string();
+        let (_, before) = scene.tcp.counts();
+        scene.alice.json(&["send", "bob", &text]);
+        watch.find(|object| {
+            assert!(object["event"] != "status" || object["status"] == "online", "{object}");
+            object["text"] == *text
+        });
+        let (_, after) = scene.tcp.counts();
+        if after.delivered.bytes == before.delivered.bytes {
+            break;
+        }
+        assert!(Instant::now() < deadline, "it stays where it was");
+    }
+    let (_, down) = scene.udp.counts();
+    assert!(down.delivered.bytes > 0, "{down:?}");
+}
+
+#[test]
 fn a_session_goes_on_over_quic_once_udp_is_open_and_tcp_is_gone() {
     let scene = Scene::new();
     let watch = scene.bob.start(&["watch"]);

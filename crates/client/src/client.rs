@@ -47,6 +47,9 @@ pub struct Client {
     /// Told when this process has changed the queue of transfers.
     pub(crate) queue_changed: Arc<Notify>,
     handle: Arc<Mutex<Option<Handle>>>,
+    /// What connects, once something has connected. It outlives its connections, because nodes have
+    /// given it tickets, and networks have shown whether they let QUIC through.
+    dialer: Arc<Mutex<Option<Arc<Dialer>>>>,
 }
 
 impl Client {
@@ -57,7 +60,8 @@ impl Client {
     pub fn open(folder: &Path) -> Result<Self, Error> {
         let (events, _) = broadcast::channel(EVENTS_WAITING_MAX);
         let home = Home::open(folder)?;
-        Ok(Self { home, events, queue_changed: Arc::default(), handle: Arc::default() })
+        let (queue_changed, handle, dialer) = (Arc::default(), Arc::default(), Arc::default());
+        Ok(Self { home, events, queue_changed, handle, dialer })
     }
 
     /// The server that was used last from this home.
@@ -176,17 +180,11 @@ impl Client {
             history_entries: INITIAL_HISTORY_ENTRIES,
             seed: rand::random(),
         };
-        let config = DialConfig {
-            handshake_timeout: HANDSHAKE_TIMEOUT,
-            keep_alive: KEEP_ALIVE,
-            ..DialConfig::default()
-        };
-        let dialer = Dialer::new(config).map_err(|error| Error::Unreachable(error.to_string()))?;
         let parts = driver::Parts {
             session: Session::new(start)?,
             home: self.home.clone(),
             gate: Gate::new(&login.server)?,
-            dialer: Arc::new(dialer),
+            dialer: self.dialer()?,
             login,
             events: self.events.clone(),
         };
@@ -195,6 +193,20 @@ impl Client {
             *handle = Some(driver::start(parts));
         }
         Ok(())
+    }
+
+    fn dialer(&self) -> Result<Arc<Dialer>, Error> {
+        let mut dialer = self.dialer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(dialer) = &*dialer {
+            return Ok(Arc::clone(dialer));
+        }
+        let config = DialConfig {
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            keep_alive: KEEP_ALIVE,
+            ..DialConfig::default()
+        };
+        let made = Dialer::new(config).map_err(|error| Error::Unreachable(error.to_string()))?;
+        Ok(Arc::clone(dialer.insert(Arc::new(made))))
     }
 
     /// The state of the connection.

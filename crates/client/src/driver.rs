@@ -29,7 +29,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use self::{
     beside::{Beside, Former},
-    line::{Line, Manner, News},
+    line::{Dialing, Line, Manner, News},
     network::Network,
 };
 use crate::{
@@ -91,6 +91,8 @@ struct Driver {
     news: mpsc::Receiver<(u64, News)>,
     news_in: mpsc::Sender<(u64, News)>,
     line: Option<Line>,
+    /// What makes the line in use, until it is there.
+    dialing: Option<Dialing>,
     /// The number of the line in use. What comes of another one is dropped, but of the one beside.
     generation: u64,
     /// Counts lines.
@@ -129,6 +131,7 @@ pub(crate) fn start(parts: Parts) -> Handle {
         news,
         news_in,
         line: None,
+        dialing: None,
         generation: 0,
         lines: 0,
         beside: None,
@@ -218,7 +221,7 @@ impl Driver {
                 self.sending.insert(id, done);
             }
             Command::Ask(kind, answer) => self.ask(kind, answer),
-            Command::Nudge => self.parts.session.nudge(),
+            Command::Nudge => self.parts.session.nudge(now),
             Command::NetworkChanged => self.network_changed(),
             Command::Close => {}
         }
@@ -336,7 +339,7 @@ impl Driver {
             Target::Other => Manner::Instead,
         };
         let plan = self.plan(self.parts.login.node.clone(), manner);
-        line::dial(plan, self.generation, self.news_in.clone());
+        self.dialing = Some(line::dial(plan, self.generation, self.news_in.clone()));
     }
 
     fn plan(&self, node: ChatNode, manner: Manner) -> line::Plan {
@@ -347,6 +350,7 @@ impl Driver {
             node,
             manner,
             hello: self.hello(self.parts.session.cursors()),
+            early: self.parts.session.speaks_early(),
         }
     }
 
@@ -359,6 +363,7 @@ impl Driver {
     /// Lets go of the connection, and of everyone who waits for something over it.
     fn hang_up(&mut self) {
         self.generation = self.next_generation();
+        self.dialing = None;
         if let Some(line) = self.line.take() {
             line.connection.close(CloseCode::Normal, "");
         }

@@ -243,11 +243,12 @@ impl Connection {
         }
     }
 
-    /// Resolves when there is a better way to the peer than the one that the connection goes; a
-    /// connection that is dialed then would go it. Most are on the best way already: then never.
-    pub async fn outdone(&self) {
+    /// Resolves when a better way to the peer than the one that the connection goes was found more
+    /// than so many times, and tells how often; a connection that is dialed then would go it. Most
+    /// are on the best way already: then never.
+    pub async fn outdone(&self, times: u64) -> u64 {
         match &self.outlook {
-            Some(outlook) => outlook.found().await,
+            Some(outlook) => outlook.found(times).await,
             None => std::future::pending().await,
         }
     }
@@ -301,12 +302,12 @@ impl Connection {
         }
     }
 
-    /// Packets sent that were lost on the way. It stays at 0 where the transport does not tell.
+    /// Packets sent that were lost on the way; `None` where the transport does not tell.
     #[must_use]
-    pub fn packets_lost(&self) -> u64 {
+    pub fn packets_lost(&self) -> Option<u64> {
         match &self.transport {
-            Transport::Quic(quic) => quic.stats().path.lost_packets,
-            Transport::WebSocket(_) => 0,
+            Transport::Quic(quic) => Some(quic.stats().path.lost_packets),
+            Transport::WebSocket(_) => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The connecting side.
 
 mod memory;
+mod names;
 pub(crate) mod race;
 
 use std::{
@@ -18,12 +19,10 @@ use thiserror::Error;
 
 use self::{
     memory::{Memory, Network},
+    names::Names,
     race::{in_turn, race},
 };
 use crate::{Connection, quic::dial::QuicDialer, watch, websocket::dial::WebSocketDialer};
-
-/// Addresses of one name that are tried before giving up.
-const ADDRESSES_MAX: usize = 4;
 
 /// What a client may change about its connections.
 #[derive(Debug, Clone, Copy)]
@@ -108,6 +107,7 @@ pub struct Dialer {
     quic: Arc<QuicDialer>,
     websocket: WebSocketDialer,
     memory: Arc<Memory>,
+    names: Arc<Names>,
     transports: Transports,
 }
 
@@ -121,6 +121,7 @@ impl Dialer {
             quic: Arc::new(QuicDialer::new(config)?),
             websocket: WebSocketDialer::new(config),
             memory: Arc::default(),
+            names: Arc::default(),
             transports: config.transports,
         })
     }
@@ -152,11 +153,9 @@ impl Dialer {
         node: &ChatNode,
         first: Option<Bytes>,
     ) -> Result<Connection, DialError> {
-        let resolved = tokio::net::lookup_host(&node.address).await;
-        let mut addresses: Vec<_> = resolved
-            .map_err(|source| DialError::Resolve { address: node.address.clone(), source })?
-            .take(ADDRESSES_MAX)
-            .collect();
+        let resolved = self.names.resolve(&node.address).await;
+        let mut addresses = resolved
+            .map_err(|source| DialError::Resolve { address: node.address.clone(), source })?;
         // Those of a family that the network does not have come last: nothing would answer.
         addresses.sort_by_key(|address| watch::local_address(*address).is_none());
         let Some(network) = addresses.first().copied().map(Network::towards) else {
@@ -178,6 +177,14 @@ impl Dialer {
         }
     }
 
+    /// Whether this machine has a way to an address of `node` that is not `peer`, as far as its
+    /// addresses are known.
+    #[must_use]
+    pub fn reaches_elsewhere(&self, node: &ChatNode, peer: SocketAddr) -> bool {
+        let mut known = self.names.known(&node.address).into_iter();
+        known.any(|address| address != peer && watch::local_address(address).is_some())
+    }
+
     /// Moves the live connections to new sockets, as after a change of network. They go on; those
     /// that cannot move, because they are WebSockets of a network that is gone, end at once.
     ///
@@ -195,14 +202,14 @@ impl Dialer {
     }
 }
 
-/// Tries QUIC at each address.
+/// Tries QUIC at each address, of which only the first is told something early.
 async fn attempts(
     quic: Arc<QuicDialer>,
     node: ChatNode,
     addresses: Vec<SocketAddr>,
-    first: Option<Bytes>,
+    mut first: Option<Bytes>,
 ) -> Result<Connection, DialError> {
-    in_turn(addresses.into_iter().map(|address| quic.dial(&node, address, first.clone()))).await
+    in_turn(addresses.into_iter().map(|address| quic.dial(&node, address, first.take()))).await
 }
 
 pub(crate) fn server_name(node: &ChatNode) -> &str {

@@ -40,7 +40,12 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) async fn new() -> Self {
-        let (server, relay) = Server::behind_a_relay("");
+        Self::with_config("").await
+    }
+
+    /// The same with this configuration of the server, which has no table `chat`.
+    pub(crate) async fn with_config(config: &str) -> Self {
+        let (server, relay) = Server::behind_a_relay(config);
         relay.set_both(Conditions::delayed(DELAY));
         let folder = TempDir::new().expect("the temporary folder takes folders");
         let gate = Gate::new(server.http());

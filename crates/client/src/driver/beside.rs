@@ -18,7 +18,7 @@ use skein_wire::{
 
 use super::{
     Asked, Driver, let_askers_go,
-    line::{self, Line, Manner, News},
+    line::{self, Dialing, Line, Manner, News},
     network::ROUTE_INTERVAL,
 };
 
@@ -29,6 +29,7 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) struct Beside {
     /// Its number.
     generation: u64,
+    dialing: Dialing,
     /// Once it is connected: the line, and to which node.
     line: Option<(Line, ChatNode)>,
 }
@@ -124,8 +125,7 @@ impl Driver {
 
     /// Looks whether the server has given a sign of life.
     pub(super) fn listen(&mut self) {
-        let Some(line) = &mut self.line else { return };
-        let signs = line.signs();
+        let Some(signs) = self.signs() else { return };
         let now = self.now();
         self.parts.session.handle_listened(signs, now);
         self.look_at_route(ROUTE_INTERVAL);
@@ -148,8 +148,8 @@ impl Driver {
                 self.plan(last(), Manner::Instead)
             }
         };
-        self.beside = Some(Beside { generation, line: None });
-        line::dial(plan, generation, self.news_in.clone());
+        let dialing = line::dial(plan, generation, self.news_in.clone());
+        self.beside = Some(Beside { generation, dialing, line: None });
     }
 
     pub(super) fn greet_beside(&mut self, cursors: Vec<(LogId, Seq)>) {
@@ -164,6 +164,7 @@ impl Driver {
         let Some(beside) = self.beside.take() else { return };
         let generation = std::mem::replace(&mut self.generation, beside.generation);
         let former = std::mem::replace(&mut self.line, beside.line.map(|(line, _)| line));
+        self.dialing = Some(beside.dialing);
         let live = matches!(self.parts.session.link(), Link::Live { .. });
         let asked = std::mem::take(&mut self.asked);
         // One that has ended, so that its place was taken, brings nothing more.

@@ -16,7 +16,7 @@ use skein_net::{
     stream::{Receiver, Sender, StreamError},
 };
 use skein_wire::{close::CloseCode, pb};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::ASKED_MAX;
 use crate::{Error, gate::Gate};
@@ -84,8 +84,19 @@ pub(super) struct Plan {
     /// The node that was named last.
     pub(super) node: ChatNode,
     pub(super) manner: Manner,
-    /// What is said with the first packets if the node was there before.
+    /// What is said first.
     pub(super) hello: pb::SessionOpen,
+    /// Whether to say it with the first packets, if the node was there before.
+    pub(super) early: bool,
+}
+
+/// A line in the making. It is given up when this is dropped.
+pub(super) struct Dialing(JoinHandle<()>);
+
+impl Drop for Dialing {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Which node to connect to.
@@ -104,15 +115,16 @@ pub(super) enum Manner {
 }
 
 /// Dials, and says what came of it.
-pub(super) fn dial(plan: Plan, generation: u64, news: mpsc::Sender<(u64, News)>) {
-    tokio::spawn(async move {
+#[must_use]
+pub(super) fn dial(plan: Plan, generation: u64, news: mpsc::Sender<(u64, News)>) -> Dialing {
+    Dialing(tokio::spawn(async move {
         let said = match plan.connect(generation, news.clone()).await {
             Ok((line, node)) => News::Connected { line, node },
             Err((reason, message)) => News::Closed { reason, message },
         };
         // A driver that is gone needs no news.
         news.send((generation, said)).await.ok();
-    });
+    }))
 }
 
 impl Plan {
@@ -177,7 +189,12 @@ impl Plan {
     }
 
     async fn dial(&self, node: ChatNode) -> Result<(Connection, ChatNode), (CloseReason, String)> {
-        match self.dialer.dial_early(&node, &open(self.hello.clone())).await {
+        let dialed = if self.early {
+            self.dialer.dial_early(&node, &open(self.hello.clone())).await
+        } else {
+            self.dialer.dial(&node).await
+        };
+        match dialed {
             Ok(connection) => Ok((connection, node)),
             Err(error) => Err((CloseReason::Lost, error.to_string())),
         }
@@ -272,7 +289,7 @@ async fn read(
     generation: u64,
     news: mpsc::Sender<(u64, News)>,
 ) {
-    let (mut welcomed, mut outdone) = (false, false);
+    let (mut welcomed, mut outdone) = (false, 0);
     let error = loop {
         let frame = async {
             if welcomed {
@@ -286,8 +303,8 @@ async fn read(
                 welcomed = true;
                 next
             }
-            () = connection.outdone(), if welcomed && !outdone => {
-                outdone = true;
+            times = connection.outdone(outdone), if welcomed => {
+                outdone = times;
                 Ok(Some(News::Outdone))
             }
         };

@@ -5,9 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use skein_core::sync::Signs;
 use skein_net::watch::{Interfaces, local_address};
 
-use super::Driver;
+use super::{Driver, line::Line};
 
 /// How often the route to the server is looked at while nothing says that it has changed. Looking
 /// sends nothing.
@@ -61,12 +62,23 @@ impl Driver {
         }
         let from = local_address(to);
         self.network.route = Some(Route { to, from, looked_at: Instant::now() });
-        // While there is no way at all there is nowhere to move.
-        if from.is_some() && known.is_some_and(|known| known.from != from) {
-            tracing::debug!("packets to the server go another way");
-            let now = self.now();
-            self.parts.session.handle_network_changed(now);
+        let now = self.now();
+        if from.is_some() {
+            if known.is_some_and(|known| known.from != from) {
+                tracing::debug!("packets to the server go another way");
+                self.parts.session.handle_network_changed(now);
+            }
+        } else if self.parts.dialer.reaches_elsewhere(&self.parts.login.node, to) {
+            // What has come so far came while there was a way.
+            self.signs();
+            self.parts.session.handle_stranded(now);
         }
+        // Where there is no way at all there is nowhere to move.
+    }
+
+    /// What has come and gone since this was asked last.
+    pub(super) fn signs(&mut self) -> Option<Signs> {
+        self.line.as_mut().map(Line::signs)
     }
 
     /// Moves all connections to new sockets, which makes the server acknowledge something.
@@ -74,11 +86,11 @@ impl Driver {
         if let Err(error) = self.parts.dialer.rebind() {
             tracing::debug!("the connection stays on its socket: {error}");
         }
-        if let Some(line) = &mut self.line {
+        if let Some(line) = &self.line {
             line.connection.on_another_path();
-            // What has come so far came over the old network.
-            line.signs();
         }
+        // What has come so far came over the old network.
+        self.signs();
     }
 
     /// Makes the server acknowledge something.

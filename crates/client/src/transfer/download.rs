@@ -162,17 +162,19 @@ impl Client {
             Variant::Original => Priority::Bulk,
             Variant::Thumbnail => Priority::Thumbnail,
         };
-        let opened = current.connection.open(priority).await;
-        let (mut sender, mut receiver) = opened.map_err(|_| Stop::Lost)?;
         let request = DownloadRequest { offset: fetching.offset(), ..fetching.request };
-        let open = pb::Open { kind: Some(pb::open::Kind::Download(request.into())) };
-        sender.frame(&open).await?;
-        sender.finish();
         let connection = current.connection.clone();
-        let status = tokio::select! {
-            status = in_time(&connection, receiver.frame::<pb::DownloadStatus>()) => {
-                status.ok_or(Stop::Lost)??
-            }
+        let asking = async {
+            let opened = connection.open(priority).await;
+            let (mut sender, mut receiver) = opened.map_err(|_| Stop::Lost)?;
+            let open = pb::Open { kind: Some(pb::open::Kind::Download(request.into())) };
+            sender.frame(&open).await?;
+            sender.finish();
+            let status = in_time(&connection, receiver.frame::<pb::DownloadStatus>()).await;
+            Ok::<_, Stop>((receiver, status.ok_or(Stop::Lost)??))
+        };
+        let (mut receiver, status) = tokio::select! {
+            asked = asking => asked?,
             () = current.moved() => return Err(Stop::Moved),
         };
         let header = match status.and_then(|status| status.kind) {

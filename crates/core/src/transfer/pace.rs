@@ -25,8 +25,17 @@ const PIECES_AHEAD: u64 = 4;
 /// Half round trips that the path is filled for where nothing is lost: the way of the bytes, the way
 /// of the news of them, and one for what holds up either.
 const HALF_TRIPS: u32 = 3;
-/// And where packets are lost: one is repeated a round trip later, while all after it waits.
-const HALF_TRIPS_LOSSY: u32 = 6;
+/// And where packets are lost: one is repeated a round trip later, and perhaps lost again, while all
+/// after it waits. This many times at least, which is enough for some per cent.
+const REPAIRS_MIN: u32 = 2;
+/// And at most. A path that loses more than half is filled by nothing.
+const REPAIRS_MAX: u32 = 10;
+/// By how much more is ahead where one is often repeated more often than that. There the path is as fast
+/// as what is ahead lets it be, and what it was the round before says little (as BBR's window is
+/// twice what it has found).
+const REPAIRS_GAIN: u32 = 2;
+/// Bytes of a packet, by which losses are compared with what has come (RFC 9000, section 14).
+const PACKET_BYTES: u64 = 1200;
 /// How long a server may take to have bytes on its disk.
 const SERVER_TIME: Duration = Duration::from_millis(20);
 /// Rounds that are remembered: a stall shorter than this does not count as a slow path.
@@ -37,6 +46,8 @@ const ROUNDS: usize = 8;
 pub struct Pace {
     rounds: VecDeque<Passed>,
     round: Option<Round>,
+    /// The shortest round trip of this stream.
+    shortest: Option<Duration>,
 }
 
 /// What the transport knows of the path.
@@ -44,14 +55,17 @@ pub struct Pace {
 pub struct Path {
     /// How long a packet and its acknowledgement take together, as estimated now.
     pub round_trip: Duration,
-    /// Packets that were lost so far.
-    pub lost: u64,
+    /// Packets that were lost so far. `None` where the transport does not tell, as over TCP: there what
+    /// is ahead waits in queues of this host, and the round trip counts them.
+    pub lost: Option<u64>,
 }
 
 /// A round that has ended.
 #[derive(Debug, Clone, Copy)]
 struct Passed {
     bytes_per_second: u64,
+    /// Which share of the packets was lost meanwhile.
+    lost: f64,
     /// The path at its end.
     path: Path,
 }
@@ -67,9 +81,10 @@ struct Round {
 }
 
 impl Pace {
-    /// A new stream: what was under way is not.
+    /// A new stream, perhaps over another connection: what was under way is not.
     pub const fn reopened(&mut self) {
         self.round = None;
+        self.shortest = None;
     }
 
     /// Everything before `sent` is with the transport, of which the server has `received`.
@@ -79,6 +94,7 @@ impl Pace {
 
     /// The server has `received`; all before `sent` is with the transport, which knows this `path`.
     pub fn handle_received(&mut self, received: u64, sent: u64, path: Path, now: Timestamp) {
+        let path = self.without_own_queue(path);
         // Not before a round trip is over: where reports were held up and come all at once, the time
         // between two of them says nothing about the path.
         let is_over =
@@ -90,10 +106,22 @@ impl Pace {
         if self.rounds.len() == ROUNDS {
             self.rounds.pop_front();
         }
-        self.rounds.push_back(Passed { bytes_per_second, path });
+        let lost = self.lost_since_last(path.lost, bytes);
+        self.rounds.push_back(Passed { bytes_per_second, lost, path });
         // Where nothing is under way, the next round begins with the next piece.
         let more = sent > received;
         self.round = more.then_some(Round { began: now, received, until: sent });
+    }
+
+    /// The path as it is where nothing waits. A transport that does not tell of losses cannot move to
+    /// a longer path either, so the shortest round trip holds.
+    fn without_own_queue(&mut self, path: Path) -> Path {
+        let shortest = self.shortest.map_or(path.round_trip, |known| known.min(path.round_trip));
+        self.shortest = Some(shortest);
+        match path.lost {
+            Some(_) => path,
+            None => Path { round_trip: shortest, ..path },
+        }
     }
 
     /// Bytes that may be with the transport beyond what the server has received.
@@ -107,10 +135,13 @@ impl Pace {
             u64::try_from(bytes).unwrap_or(u64::MAX)
         };
         let half_trip = trip / 2;
-        let lossy = within(half_trip * HALF_TRIPS_LOSSY + SERVER_TIME);
+        let lossy = within(trip * (1 + REPAIRS_MIN) + SERVER_TIME);
         // What arrived while the news of it was on its way needs not be sent again.
         let cheap = AGAIN_BYTES_WANTED + within(half_trip);
-        let enough = if self.is_lossy() {
+        let times = repairs(self.lost_share());
+        let enough = if times > REPAIRS_MIN {
+            within(trip * (1 + times) * REPAIRS_GAIN)
+        } else if self.is_lossy() {
             lossy
         } else if within(trip + SERVER_TIME) <= cheap {
             lossy.min(cheap)
@@ -118,6 +149,22 @@ impl Pace {
             within(half_trip * HALF_TRIPS + SERVER_TIME)
         };
         enough.clamp(AHEAD_BYTES_MIN, UPLOAD_AHEAD_BYTES_MAX)
+    }
+
+    /// Which share was lost since the last round ended, while so many bytes came.
+    fn lost_since_last(&self, lost: Option<u64>, bytes: u64) -> f64 {
+        let before = self.rounds.back().and_then(|passed| passed.path.lost);
+        let (Some(lost), Some(before)) = (lost, before) else { return 0.0 };
+        let lost = lost.saturating_sub(before);
+        lost as f64 / (lost + bytes / PACKET_BYTES).max(1) as f64
+    }
+
+    /// Which share of the packets this path loses: in half of the rounds that are remembered no more. A
+    /// change of path loses much of one round.
+    fn lost_share(&self) -> f64 {
+        let mut shares: Vec<_> = self.rounds.iter().map(|passed| passed.lost).collect();
+        shares.sort_by(f64::total_cmp);
+        shares.get(shares.len().saturating_sub(1) / 2).copied().unwrap_or(0.0)
     }
 
     /// Whether packets were lost in the rounds that are remembered.
@@ -134,6 +181,18 @@ impl Pace {
     }
 }
 
+/// How often one of as many packets as may be ahead is sent again before all have come, if this share
+/// is lost each time.
+fn repairs(lost: f64) -> u32 {
+    let mut missing = (UPLOAD_AHEAD_BYTES_MAX / PACKET_BYTES) as f64;
+    let mut times = 0;
+    while missing >= 1.0 && times < REPAIRS_MAX {
+        missing *= lost;
+        times += 1;
+    }
+    times
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,20 +200,20 @@ mod tests {
     const KIB: u64 = 1024;
 
     const fn path(trip_ms: u64, lost: u64) -> Path {
-        Path { round_trip: Duration::from_millis(trip_ms), lost }
+        Path { round_trip: Duration::from_millis(trip_ms), lost: Some(lost) }
     }
 
     /// What an upload over a path of this rate and delay comes to after so many rounds. The path
-    /// takes what is ahead of it at once, and passes it on at its rate.
+    /// takes what is ahead of it at once, and passes it on at its rate; or it loses one packet of a hundred.
     fn after(rounds: usize, bytes_per_second: u64, trip_ms: u64, loses: bool) -> Pace {
         let mut pace = Pace::default();
         let (mut now, mut received) = (0, 0);
-        for round in 0..rounds {
+        for _ in 0..rounds {
             let sent = received + pace.ahead();
             pace.handle_sent(sent, received, Timestamp(now));
             now += trip_ms.max((sent - received) * 1000 / bytes_per_second);
             received = sent;
-            let lost = if loses { round as u64 } else { 7 };
+            let lost = if loses { received / PACKET_BYTES / 100 } else { 7 };
             pace.handle_received(received, sent, path(trip_ms, lost), Timestamp(now));
         }
         pace
@@ -184,6 +243,49 @@ mod tests {
     }
 
     #[test]
+    fn the_more_is_lost_the_longer_repairs_take() {
+        assert_eq!([0.0, 0.001, 0.02, 0.1, 0.3, 0.9].map(repairs), [1, 2, 2, 4, 7, 10]);
+        // 6.25 MB/s and 40 ms, of which some share does not arrive.
+        for (lost_percent, trips) in [(1, 3), (10, 4), (30, 7)] {
+            let bytes_per_second = 6_250_000 * (100 - lost_percent) / 100;
+            let mut pace = Pace::default();
+            let (mut now, mut received, mut lost) = (0, 0, 0);
+            for _ in 0..30 {
+                let sent = received + pace.ahead();
+                pace.handle_sent(sent, received, Timestamp(now));
+                let packets = (sent - received) / PACKET_BYTES;
+                lost += packets * lost_percent / (100 - lost_percent);
+                // Until the last has come everything waits for it.
+                let mut missing = packets;
+                let times = std::iter::from_fn(|| {
+                    missing = missing * lost_percent / 100;
+                    (missing > 0).then_some(())
+                });
+                now += (40 * (2 + times.count() as u64))
+                    .max((sent - received) * 1000 / bytes_per_second);
+                received = sent;
+                pace.handle_received(received, sent, path(40, lost), Timestamp(now));
+            }
+            let filled = bytes_per_second * 40 * trips / 1000;
+            assert!(pace.ahead() >= filled, "{lost_percent} %: {} of {filled}", pace.ahead());
+        }
+    }
+
+    #[test]
+    fn what_one_change_of_path_has_lost_is_no_lossy_path() {
+        let mut pace = after(30, 6_250_000, 40, false);
+        let before = pace.ahead();
+        let mut now = Timestamp(1_000_000);
+        for lost in [7, 307, 307, 307] {
+            pace.handle_sent(before, 0, now);
+            now = now + Duration::from_millis(60);
+            pace.handle_received(before, before, path(40, lost), now);
+        }
+        assert!(pace.is_lossy() && pace.lost_share() == 0.0);
+        assert!(pace.ahead() < 3 * before, "{} and before {before}", pace.ahead());
+    }
+
+    #[test]
     fn an_interruption_costs_little_where_nothing_is_lost() {
         for (kilobits, trip_ms) in [(100, 200), (10_000, 90), (50_000, 40)] {
             let bytes_per_second = kilobits * 1000 / 8;
@@ -207,6 +309,26 @@ mod tests {
             let pace = after(30, kilobits * 1000 / 8, trip_ms, false);
             assert_eq!(pace.piece() / KIB, piece, "{kilobits} kbit/s, {trip_ms} ms");
         }
+    }
+
+    #[test]
+    fn what_waits_in_the_queue_of_tcp_is_no_longer_path() {
+        let (bytes_per_second, trip_ms) = (6_250_000, 40);
+        let mut pace = Pace::default();
+        let (mut now, mut received) = (0, 0);
+        for _ in 0..100 {
+            let sent = received + pace.ahead();
+            pace.handle_sent(sent, received, Timestamp(now));
+            // Each ping but the first waits behind all that was handed over.
+            let waits_ms = (sent - received) * 1000 / bytes_per_second;
+            let behind_ms = if now == 0 { 0 } else { waits_ms };
+            now += trip_ms.max(waits_ms);
+            received = sent;
+            let round_trip = Duration::from_millis(trip_ms + behind_ms);
+            pace.handle_received(received, sent, Path { round_trip, lost: None }, Timestamp(now));
+        }
+        // The path takes 6.25 MB/s times 40 ms.
+        assert!((256 * KIB..450 * KIB).contains(&pace.ahead()), "{}", pace.ahead());
     }
 
     #[test]

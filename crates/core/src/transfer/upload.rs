@@ -138,7 +138,7 @@ mod tests {
 
     const MIB: u64 = 1024 * 1024;
     const TRIP: Duration = Duration::from_millis(40);
-    const PATH: Path = Path { round_trip: TRIP, lost: 0 };
+    const PATH: Path = Path { round_trip: TRIP, lost: Some(0) };
 
     fn at(received: u64, durable: u64) -> Offsets {
         Offsets { received, durable }

@@ -13,7 +13,7 @@ use skein_core::{
 use crate::random::Random;
 
 /// What the transport says its round trip is.
-const PATH: Path = Path { round_trip: Duration::from_millis(50), lost: 0 };
+const PATH: Path = Path { round_trip: Duration::from_millis(50), lost: Some(0) };
 
 /// A stream, while it lasts.
 #[derive(Default)]

@@ -18,6 +18,9 @@ use crate::Connection;
 
 /// How long an address is tried alone before the next is tried beside it (RFC 8305, section 8).
 const ADDRESS_DELAY: Duration = Duration::from_millis(250);
+/// How soon QUIC is tried again where WebSocket has won. The time doubles with each attempt, until the
+/// network is taken for one that blocks UDP.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// Starts one attempt after the other, each when those before have failed or taken a while. The
 /// first that succeeds wins, and the others are dropped. A server that is not trusted ends it.
@@ -97,7 +100,8 @@ where
 /// Looks out for a better way than the one a connection goes.
 #[derive(Debug)]
 pub(crate) struct Outlook {
-    found: watch::Receiver<bool>,
+    /// How often it has found one.
+    found: watch::Receiver<u64>,
     _looking: AbortOnDrop<()>,
 }
 
@@ -111,8 +115,9 @@ impl Outlook {
     where
         Q: Future<Output = Result<Connection, DialError>> + Send + 'static,
     {
-        let (found_in, found) = watch::channel(false);
+        let (found_in, found) = watch::channel(0);
         let looking = tokio::spawn(async move {
+            let mut again_after = AGAIN_AFTER;
             loop {
                 let tried = match &mut trying {
                     Some(attempt) => attempt.done().await,
@@ -122,20 +127,25 @@ impl Outlook {
                     // It was to find out only: whoever wants to use the way dials.
                     connection.close(CloseCode::Normal, "");
                     memory.open(network, Instant::now());
-                    found_in.send_replace(true);
-                    return;
+                    // Whoever is told may not get there, and is told again.
+                    found_in.send_modify(|found| *found += 1);
+                    again_after = BLOCKED_FOR;
                 }
                 trying = None;
-                sleep(BLOCKED_FOR).await;
+                sleep(again_after).await;
+                again_after = (2 * again_after).min(BLOCKED_FOR);
             }
         });
         Self { found, _looking: AbortOnDrop(looking) }
     }
 
-    /// Resolves when it has found one.
-    pub(crate) async fn found(&self) {
-        if self.found.clone().wait_for(|found| *found).await.is_err() {
-            std::future::pending::<()>().await;
+    /// Resolves when it has found one more than so many times, and tells how often.
+    pub(crate) async fn found(&self, times: u64) -> u64 {
+        let mut found = self.found.clone();
+        let found = found.wait_for(|found| *found > times).await.map(|found| *found);
+        match found {
+            Ok(found) => found,
+            Err(_) => std::future::pending().await,
         }
     }
 }

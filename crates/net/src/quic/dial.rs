@@ -4,12 +4,14 @@ use std::{
     fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use quinn::{
-    AsyncUdpSocket, ClientConfig, Endpoint, EndpointConfig, Runtime, TokenMemoryCache, TokenStore,
-    TokioRuntime, crypto::rustls::QuicClientConfig,
+    AsyncUdpSocket, ClientConfig, ConnectionError, Endpoint, EndpointConfig, Runtime,
+    TokenMemoryCache, TokenStore, TokioRuntime,
+    crypto::rustls::{NoInitialCipherSuite, QuicClientConfig},
 };
 use skein_core::port::directory::{ChatNode, Trust};
 
@@ -21,8 +23,11 @@ use crate::{
         datagram::Channel,
         early::{self, Known},
     },
-    tls, transport,
+    tls, transport, watch,
 };
+
+/// How often it is looked for a way where there is none. Looking sends nothing.
+const WAY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Makes QUIC connections.
 pub(crate) struct QuicDialer {
@@ -32,13 +37,19 @@ pub(crate) struct QuicDialer {
     /// What servers have given this client, to be known to them the next time.
     tokens: Arc<dyn TokenStore>,
     /// How to connect to nodes, with the tickets that they have given.
-    known: Mutex<Known<(String, Trust), QuicClientConfig>>,
+    known: Mutex<Known<(String, Trust), Configs>>,
 }
 
 impl fmt::Debug for QuicDialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QuicDialer").field("v4", &self.v4).field("v6", &self.v6).finish()
     }
+}
+
+/// How to connect to a node: with something to say early, and without.
+struct Configs {
+    early: Arc<QuicClientConfig>,
+    late: Arc<QuicClientConfig>,
 }
 
 /// An endpoint, and where its socket is bound.
@@ -83,44 +94,38 @@ impl QuicDialer {
     ) -> Result<Connection, DialError> {
         let port = if address.is_ipv4() { Some(&self.v4) } else { self.v6.as_ref() };
         let port = port.ok_or_else(|| unreachable_node(node, "this host has no IPv6"))?;
-        let config = self.client_config(node)?;
-        let connecting = port
-            .endpoint
-            .connect_with(config, address, server_name(node))
-            .map_err(|error| unreachable_node(node, &error.to_string()))?;
-        let shaking = early::shake(connecting, first);
-        let established = tokio::time::timeout(self.config.handshake_timeout, shaking).await;
-        match established {
-            Ok(Ok((connection, begun))) => {
-                // Nobody logs in to a client: the server may send at once.
-                let datagrams = self.config.datagrams.then(|| Channel::begin(&connection, true));
-                Ok(Connection::dialed(connection.into()).beginning(begun).carrying(datagrams))
-            }
-            Ok(Err(error)) if is_distrust(&error) => {
-                Err(DialError::Untrusted { address: node.address.clone() })
-            }
-            Ok(Err(error)) => Err(DialError::Unreachable {
-                address: node.address.clone(),
-                answered: !matches!(error, quinn::ConnectionError::TimedOut),
-                reason: closed(error).message,
-            }),
-            Err(_) => Err(unreachable_node(node, "it does not answer")),
-        }
+        let config = self.client_config(node, first.is_some())?;
+        let shaking = async {
+            way_to(address).await;
+            let connecting = port.endpoint.connect_with(config, address, server_name(node));
+            let connecting =
+                connecting.map_err(|error| unreachable_node(node, &error.to_string()))?;
+            early::shake(connecting, first).await.map_err(|error| failed(node, error))
+        };
+        let shaken = tokio::time::timeout(self.config.handshake_timeout, shaking).await;
+        let (connection, begun) =
+            shaken.unwrap_or_else(|_| Err(unreachable_node(node, "it does not answer")))?;
+        // Nobody logs in to a client: the server may send at once.
+        let datagrams = self.config.datagrams.then(|| Channel::begin(&connection, true));
+        Ok(Connection::dialed(connection.into()).beginning(begun).carrying(datagrams))
     }
 
-    fn client_config(&self, node: &ChatNode) -> Result<ClientConfig, DialError> {
+    fn client_config(&self, node: &ChatNode, early: bool) -> Result<ClientConfig, DialError> {
         let make = || {
-            let mut tls = tls::client(&node.trust, tls::ALPN_SKEIN)
+            let tls = tls::client(&node.trust, tls::ALPN_SKEIN)
                 .map_err(|error| DialError::Tls(error.to_string()))?;
-            early::offer(&mut tls);
-            QuicClientConfig::try_from(tls).map_err(|error| DialError::Tls(error.to_string()))
+            let [early, late] = early::offer(tls).map(QuicClientConfig::try_from);
+            let broken = |error: NoInitialCipherSuite| DialError::Tls(error.to_string());
+            let (early, late) = (early.map_err(broken)?, late.map_err(broken)?);
+            Ok(Configs { early: Arc::new(early), late: Arc::new(late) })
         };
         // A ticket stands for a certificate that was checked, so it is used only where the same
         // would be checked again.
         let key = (node.address.clone(), node.trust.clone());
-        let quic = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(key, make)?;
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(key, make)?;
+        let quic = if early { &known.early } else { &known.late };
         let DialConfig { idle_timeout, keep_alive, datagrams, .. } = self.config;
-        let mut config = ClientConfig::new(quic);
+        let mut config = ClientConfig::new(Arc::<QuicClientConfig>::clone(quic));
         config
             .transport_config(transport::client(idle_timeout, keep_alive, datagrams))
             .token_store(Arc::clone(&self.tokens));
@@ -148,10 +153,28 @@ fn bind(any: IpAddr) -> io::Result<Arc<dyn AsyncUdpSocket>> {
     TokioRuntime.wrap_udp_socket(socket)
 }
 
+/// Resolves when this machine has a way to `address`. A hello that is made before would get nowhere,
+/// and be repeated after a second and not when there is a way.
+async fn way_to(address: SocketAddr) {
+    while watch::local_address(address).is_none() {
+        tokio::time::sleep(WAY_INTERVAL).await;
+    }
+}
+
+/// Why a handshake came to nothing.
+fn failed(node: &ChatNode, error: ConnectionError) -> DialError {
+    let address = node.address.clone();
+    if is_distrust(&error) {
+        return DialError::Untrusted { address };
+    }
+    let answered = !matches!(error, ConnectionError::TimedOut);
+    DialError::Unreachable { address, answered, reason: closed(error).message }
+}
+
 /// Whether this side refused the server's certificate: a TLS alert from `bad_certificate` (42) to
 /// `access_denied` (49; RFC 8446, section 6.2), which QUIC carries as 0x100 + alert (RFC 9001, 4.8).
-fn is_distrust(error: &quinn::ConnectionError) -> bool {
-    let quinn::ConnectionError::TransportError(error) = error else { return false };
+fn is_distrust(error: &ConnectionError) -> bool {
+    let ConnectionError::TransportError(error) = error else { return false };
     let code = u64::from(error.code);
     (0x100 + 42..=0x100 + 49).contains(&code)
 }

@@ -8,17 +8,25 @@
 //! holds the keys nothing is done for it but to answer, which nobody else can read
 //! ([`Connection::proven`](crate::Connection::proven)).
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use quinn::{Connecting, ConnectionError, Incoming, RecvStream, SendStream, ZeroRttAccepted};
-use rustls::{ClientConfig, ServerConfig, client::Resumption, server::ServerSessionMemoryCache};
+use rustls::{
+    ClientConfig, NamedGroup, ServerConfig,
+    client::{
+        ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
+        Tls13ClientSessionValue,
+    },
+    pki_types::ServerName,
+    server::ServerSessionMemoryCache,
+};
 
 /// Tickets that a listener keeps, of about 300 bytes; then the oldest are forgotten, and their
 /// clients shake hands in full.
 const TICKETS_KEPT: usize = 65_536;
 /// Tickets that a client is given with each connection: one to come back with, and one to spare for
-/// an attempt that comes to nothing.
+/// an attempt that comes to nothing. A hello made is a ticket used, whether it gets there or not.
 const TICKETS_GIVEN: usize = 2;
 /// Tickets that a client keeps of one node: as many as rustls keeps of one name.
 const TICKETS_HELD: usize = 8;
@@ -36,11 +44,58 @@ pub(crate) fn take(tls: &mut ServerConfig) {
     tls.max_early_data_size = EARLY_BYTES;
 }
 
-/// Has a client keep tickets. The configuration must be used for one node only, and with it goes
-/// what that node has shown.
-pub(crate) fn offer(tls: &mut ClientConfig) {
-    tls.resumption = Resumption::in_memory_sessions(TICKETS_HELD);
-    tls.enable_early_data = true;
+/// Has a client keep tickets, and show one; and the same for one that has nothing to say early, and
+/// leaves its tickets for when it has. Both must be used for one node only, and with them goes what
+/// that node has shown.
+pub(crate) fn offer(tls: ClientConfig) -> [ClientConfig; 2] {
+    let tickets = Arc::new(ClientSessionMemoryCache::new(TICKETS_HELD));
+    let spared = Arc::new(Spared(Arc::clone(&tickets)));
+    let mut late = tls.clone();
+    late.resumption = Resumption::store(spared);
+    let mut early = tls;
+    early.resumption = Resumption::store(tickets);
+    early.enable_early_data = true;
+    [early, late]
+}
+
+/// Takes tickets in and gives none out.
+struct Spared(Arc<ClientSessionMemoryCache>);
+
+impl fmt::Debug for Spared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Spared")
+    }
+}
+
+impl ClientSessionStore for Spared {
+    fn set_kx_hint(&self, server_name: ServerName<'static>, group: NamedGroup) {
+        self.0.set_kx_hint(server_name, group);
+    }
+
+    fn kx_hint(&self, server_name: &ServerName<'_>) -> Option<NamedGroup> {
+        self.0.kx_hint(server_name)
+    }
+
+    // There is nothing but TLS 1.3.
+    fn set_tls12_session(&self, _: ServerName<'static>, _: Tls12ClientSessionValue) {}
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        None
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {}
+
+    fn insert_tls13_ticket(
+        &self,
+        server_name: ServerName<'static>,
+        ticket: Tls13ClientSessionValue,
+    ) {
+        self.0.insert_tls13_ticket(server_name, ticket);
+    }
+
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        None
+    }
 }
 
 /// Shakes hands, with `first` on a stream in the first packets if there is a ticket. Without one, or

@@ -71,7 +71,7 @@ async fn where_udp_is_blocked_tcp_is_found_and_quic_once_it_works() {
         }
     };
     tokio::select! {
-        () = client.outdone() => {}
+        times = client.outdone(0) => assert_eq!(times, 1),
         () = arriving => unreachable!("it accepts for ever"),
         () = tokio::time::sleep(PATIENCE) => panic!("QUIC did not get through"),
     }
@@ -81,7 +81,7 @@ async fn where_udp_is_blocked_tcp_is_found_and_quic_once_it_works() {
     assert!(pipe.up.load(Ordering::Relaxed) - before < 1000, "the next goes over QUIC");
     tokio::select! {
         biased;
-        () = better.outdone() => panic!("nothing is better than QUIC"),
+        _ = better.outdone(0) => panic!("nothing is better than QUIC"),
         () = tokio::task::yield_now() => {}
     }
 }

@@ -1,5 +1,7 @@
 //! What a client says before the handshake is over.
 
+use std::time::Duration;
+
 use skein_core::port::directory::ChatNode;
 use skein_net::{Connection, dial::Dialer, listen::Listener};
 use skein_wire::pb;
@@ -60,6 +62,30 @@ async fn who_was_here_before_is_heard_with_the_first_packets() {
     let answer: pb::Presence = receiver.frame().await.expect("a frame").expect("no end");
     assert_eq!(answer, FIRST);
     talk(&server, &client).await;
+}
+
+#[tokio::test]
+async fn attempts_with_nothing_to_say_early_leave_the_tickets_for_one_that_has() {
+    let certified = Certified::new("spared");
+    let listener = certified.listen(skein_net::listen::ListenConfig::default());
+    let (dialer, node) = (dialer(), certified.node(listener.address().expect("bound")));
+    let (server, client) = come(&listener, &dialer, &node).await;
+    talk(&server, &client).await;
+    // More of them than it was given tickets, and nobody answers.
+    for _ in 0..4 {
+        let attempt = tokio::time::timeout(Duration::from_millis(50), dialer.dial(&node)).await;
+        assert!(attempt.is_err(), "nobody accepts");
+    }
+    let server = async {
+        loop {
+            let arriving = listener.accept().await.expect("open");
+            if let Ok(server) = arriving.establish().await {
+                break server;
+            }
+        }
+    };
+    let (server, client) = tokio::join!(server, dialer.dial_early(&node, &FIRST));
+    assert!(client.expect("a connection").take_begun().is_some() && server.is_early());
 }
 
 #[tokio::test]

@@ -75,6 +75,11 @@ pub(super) struct Ear {
     busy: bool,
     /// When a stream has moved last, or tried to.
     works_at: Option<Timestamp>,
+    /// Streams had moved in each of the last two looks that found a sign of life: something is
+    /// being sent or fetched, and more is to come.
+    flows: bool,
+    /// Streams had moved in the last of them.
+    worked: bool,
     /// The path is new, and has to show by then that it works.
     prove_by: Option<Timestamp>,
     /// The path was found silent, and nothing has been heard since.
@@ -122,6 +127,11 @@ impl Ear {
         self.listened_before = now;
     }
 
+    /// Nothing can come over the path, as is known without listening.
+    pub(super) const fn cut_off(&mut self) {
+        self.silent = true;
+    }
+
     /// Whether the path was found silent, and nothing has been heard since.
     pub(super) const fn is_silent(&self) -> bool {
         self.silent
@@ -138,6 +148,8 @@ impl Ear {
             self.works_at = Some(now);
         }
         if signs.heard {
+            self.flows = signs.worked && self.worked;
+            self.worked = signs.worked;
             self.heard_at = now;
             self.asked_from = None;
             self.prove_by = None;
@@ -276,11 +288,13 @@ impl Session {
         next.map_or(regular, |due| due.min(regular))
     }
 
-    /// Since when something is on its way to the server without any sign of life; `None` if nothing
-    /// need come.
+    /// Since when something is on its way to the server, or from there, without any sign of life;
+    /// `None` if nothing need come.
     fn quiet_from(&self) -> Option<Timestamp> {
         let owed = self.is_owed().then_some(self.answered_at);
-        let from = [owed, self.ear.asked_from].into_iter().flatten().min()?;
+        // Whoever only fetches has nothing on its way that would be acknowledged.
+        let flows = self.ear.flows.then_some(self.ear.heard_at);
+        let from = [owed, flows, self.ear.asked_from].into_iter().flatten().min()?;
         Some(from.max(self.ear.heard_at))
     }
 

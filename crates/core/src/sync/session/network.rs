@@ -1,6 +1,7 @@
 //! What a session does when its device has another network: the connection moves there, and unless
 //! the new path shows at once that it works, another connection is made beside it. Whichever of
-//! the two works first is used.
+//! the two works first is used. Where there is no way to the server's address any more, but one to
+//! another of its addresses, nothing can move there and the other connection is made at once.
 //!
 //! An interface that comes and goes must not make the session do so: moves are at least
 //! [`MOVE_INTERVAL`] apart, and what happens in between is one change.
@@ -10,18 +11,20 @@ mod tests;
 
 use std::time::Duration;
 
-use super::{Effect, Link, Session};
+use super::{Aside, Effect, Link, Session};
 use crate::time::Timestamp;
 
 /// The least time from one move to the next.
 pub const MOVE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Moves so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Moves {
     last: Option<Timestamp>,
     /// The network has changed again since.
     again: bool,
+    /// When there was no way to move last.
+    stranded: Option<Timestamp>,
 }
 
 impl Session {
@@ -34,16 +37,43 @@ impl Session {
         }
     }
 
+    /// The device has no way to the address of the server any more, but one to another of its
+    /// addresses, as where IPv4 goes and IPv6 stays. If a way comes back meanwhile, the connection
+    /// goes on.
+    pub fn handle_stranded(&mut self, now: Timestamp) {
+        let live = matches!(self.link, Link::Live { .. });
+        // What is known to be silent is being left already.
+        if !live || self.ear.is_silent() || is_recent(self.moves.stranded, now) {
+            return;
+        }
+        self.moves.stranded = Some(now);
+        self.ear.cut_off();
+        if self.beside.is_none() {
+            self.dial_beside(Aside::First, false, now);
+        }
+    }
+
     /// A person is looking: does not sit out a wait.
-    pub fn nudge(&mut self) {
-        if matches!(self.link, Link::Waiting { .. }) {
-            self.attempt_failed = false;
-            self.dial();
+    pub fn nudge(&mut self, now: Timestamp) {
+        match self.link {
+            Link::Waiting { .. } => {
+                self.attempt_failed = false;
+                self.dial();
+            }
+            Link::Live { .. } if self.ear.is_silent() => {
+                self.attempt_failed = false;
+                self.ear.backoff.reset();
+                self.ear.not_before = now;
+                if self.beside.is_none() {
+                    self.dial_beside(Aside::First, false, now);
+                }
+            }
+            _ => {}
         }
     }
 
     pub(super) fn has_just_moved(&self, now: Timestamp) -> bool {
-        self.moves.last.is_some_and(|last| now.since(last) < MOVE_INTERVAL)
+        is_recent(self.moves.last, now)
     }
 
     /// Moves again if the network has changed since the last time.
@@ -62,7 +92,7 @@ impl Session {
         if matches!(self.link, Link::Idle | Link::Stopped(_)) {
             return;
         }
-        self.moves = Moves { last: Some(now), again: false };
+        self.moves = Moves { last: Some(now), again: false, ..self.moves };
         // Whatever failed before failed over another network.
         self.attempt_failed = false;
         self.ear.backoff.reset();
@@ -81,4 +111,9 @@ impl Session {
             Link::Idle | Link::Stopped(_) => {}
         }
     }
+}
+
+/// Whether that was less than [`MOVE_INTERVAL`] ago.
+fn is_recent(at: Option<Timestamp>, now: Timestamp) -> bool {
+    at.is_some_and(|at| now.since(at) < MOVE_INTERVAL)
 }

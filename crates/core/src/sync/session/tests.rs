@@ -118,7 +118,7 @@ fn what_a_close_means() {
         assert_eq!(effects(&mut session), [expected], "{reason:?}");
         // A stopped session does nothing any more, whatever it is told.
         session.connect();
-        session.nudge();
+        session.nudge(Timestamp(0));
         session.handle_timeout(Timestamp(1_000_000));
         session.handle_dialed(Timestamp(1_000_000));
         let dialed = !effects(&mut session).is_empty();
@@ -215,7 +215,7 @@ fn a_nudge_cuts_a_wait_short() {
     let mut session = live(0, &[]);
     session.handle_closed(&CloseReason::Lost, Timestamp(0));
     effects(&mut session);
-    session.nudge();
+    session.nudge(Timestamp(0));
     assert_eq!(effects(&mut session), ["dial Last"]);
     session.disconnect();
     assert_eq!(effects(&mut session), ["hangup"]);

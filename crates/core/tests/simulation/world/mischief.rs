@@ -116,7 +116,7 @@ impl World {
             85..87 => return self.change_network(client),
             84 => self.cut_beside(client, CloseReason::Overloaded),
             77..79 => {
-                return self.drive(client, |session, _| session.nudge());
+                return self.drive(client, |session, now| session.nudge(now));
             }
             _ => {}
         }

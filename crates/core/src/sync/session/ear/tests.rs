@@ -81,6 +81,25 @@ fn knows_of_silence_within_three_round_trips_and_a_second_while_something_is_sen
 }
 
 #[test]
+fn knows_of_silence_as_soon_while_something_is_only_fetched() {
+    let mut session = idle();
+    let (mut now, fetched_until) = (0, 20_000);
+    let fetched = Signs { worked: true, ..HEARD };
+    let said = pass(&mut session, fetched_until, &mut now, |_| fetched);
+    assert_eq!(said, []);
+    let said = pass(&mut session, fetched_until + 1_300, &mut now, |_| NOTHING);
+    let at = first(&said, "dial beside first").expect("it is noticed in time");
+    assert!(first(&said, "probe").unwrap() < at, "asked first");
+    // One that has ended is asked after once, and is then idle.
+    let mut session = idle();
+    now = 0;
+    pass(&mut session, 5_000, &mut now, |_| fetched);
+    let find = |at| if at < 5_600 { NOTHING } else { HEARD };
+    let said = pass(&mut session, 12_000, &mut now, find);
+    assert!(matches!(&said[..], [(at, what)] if *at < 5_600 && what == "probe"), "{said:?}");
+}
+
+#[test]
 fn a_server_that_acknowledges_and_does_not_answer_is_slow_and_not_gone() {
     let mut session = live(1, &[]);
     effects(&mut session);

@@ -87,6 +87,48 @@ fn an_interface_that_comes_and_goes_moves_the_session_twice_a_second_at_most() {
 }
 
 #[test]
+fn where_the_address_of_the_server_is_out_of_reach_another_is_tried_at_once() {
+    let mut session = session(0);
+    session.handle_stranded(Timestamp(1_000));
+    assert_eq!(effects(&mut session), ["dial beside first"]);
+    assert_eq!(session.standing(), Standing::Reconnecting { lost: false });
+    assert!(session.speaks_early());
+    // A way comes back, and the connection is as it was.
+    session.handle_listened(signs(true), Timestamp(1_100));
+    assert_eq!(effects(&mut session), ["hangup beside"]);
+    assert!(matches!(session.standing(), Standing::Online { .. }));
+    // One that comes and goes is no reason to dial each time.
+    session.handle_stranded(Timestamp(1_200));
+    assert!(effects(&mut session).is_empty());
+    session.handle_stranded(Timestamp(1_500));
+    assert_eq!(effects(&mut session), ["dial beside first"]);
+    session.handle_beside_dialed(Timestamp(1_550));
+    session.handle_beside_welcome([], Timestamp(1_600));
+    assert_eq!(effects(&mut session), ["hello beside 1", "switch"]);
+    // Without a connection there is nothing to leave.
+    session.handle_closed(&CloseReason::Lost, Timestamp(2_000));
+    effects(&mut session);
+    session.handle_stranded(Timestamp(3_000));
+    assert!(effects(&mut session).is_empty());
+}
+
+#[test]
+fn whoever_looks_does_not_wait_for_the_next_attempt_beside_a_silent_path() {
+    let mut session = session(0);
+    session.handle_stranded(Timestamp(1_000));
+    session.handle_beside_closed(&CloseReason::Lost, Timestamp(1_100));
+    assert_eq!(session.standing(), Standing::Offline);
+    // What is left of the tickets is for another network, or for when somebody asks.
+    assert!(!session.speaks_early());
+    effects(&mut session);
+    session.nudge(Timestamp(1_110));
+    assert_eq!(effects(&mut session), ["dial beside first"]);
+    assert!(session.speaks_early());
+    session.nudge(Timestamp(1_120));
+    assert!(effects(&mut session).is_empty(), "it is being made");
+}
+
+#[test]
 fn whatever_is_being_made_is_made_over_the_new_network() {
     let mut session = session(0);
     session.handle_closed(&CloseReason::Lost, Timestamp(1_000));
