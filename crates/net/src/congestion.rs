@@ -17,6 +17,7 @@ mod cruise;
 mod cubic;
 mod least;
 mod loss;
+mod mark;
 mod noise;
 mod pacer;
 mod pilot;
@@ -30,7 +31,7 @@ use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics};
 use quinn_proto::RttEstimator;
 
 pub use self::pacer::Beat;
-use self::{pacer::Pacer, pilot::Pilot, round::Meter, wish::Wishes};
+use self::{mark::Mark, pacer::Pacer, pilot::Pilot, round::Meter, wish::Wishes};
 
 /// Packets by which the window is wider than what is under way, so that one more leaves: quinn sends
 /// while a packet leaves room.
@@ -74,17 +75,25 @@ pub(crate) fn rest(connection: &quinn::Connection) {
     look_at(connection, |controller| controller.pacer.rest());
 }
 
+/// Tells the paths apart that `connection` goes one after the other: each has a higher number than those
+/// before, also where the peer comes back to an address.
+pub(crate) fn path(connection: &quinn::Connection) -> Option<u64> {
+    look_at(connection, |controller| controller.mark.copied())
+}
+
 /// quinn gives copies away, which share what is meant to be told.
-fn look_at(connection: &quinn::Connection, tell: impl FnOnce(&DelayController)) {
+fn look_at<T>(
+    connection: &quinn::Connection,
+    look: impl FnOnce(&DelayController) -> T,
+) -> Option<T> {
     let controller = connection.congestion_state().into_any();
-    if let Ok(controller) = controller.downcast::<DelayController>() {
-        tell(&controller);
-    }
+    controller.downcast::<DelayController>().ok().map(|controller| look(&controller))
 }
 
 /// What quinn drives: it measures round trips and asks the pilot after each.
 #[derive(Debug, Clone)]
 struct DelayController {
+    mark: Mark,
     pilot: Pilot,
     meter: Meter,
     wishes: Wishes,
@@ -102,6 +111,7 @@ impl DelayController {
     fn new(now: Instant, packet: u16) -> Self {
         let (pilot, meter) = (Pilot::new(packet.into()), Meter::new(now));
         Self {
+            mark: Mark::default(),
             pilot,
             meter,
             wishes: Wishes::default(),

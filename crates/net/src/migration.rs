@@ -6,21 +6,33 @@
 //! moves the connection. So a client could flip between addresses, forged ones among them, with
 //! each packet that it sends.
 //!
-//! What can be enforced from outside is how long it may. Its address says little: a client that
-//! flips there and back looks still whenever one looks. But the challenges that were sent are
-//! counted by quinn and only grow, so nothing is missed between two looks. How many moves they were
-//! they do not tell: quinn repeats them in each packet to an address that has not answered, so one
-//! move during a transfer makes dozens. Therefore a look counts twice the rate at most, and what is
-//! turned away is a client that moves in look after look, for as long as its burst lasts. One task
-//! of a listener looks at all its connections once a second, and closes one that has moved beyond
-//! its pace. A client that flips gets these minutes, in which the anti-amplification limit holds for each of its
-//! paths (RFC 9000, section 8.1), and then has to shake hands anew, for which
-//! [`admission`](crate::admission) counts it. A look costs less than a microsecond, and nothing in
-//! between: neither packets nor idle connections pay. A socket that drops the packets of clients
-//! which move too often would bite sooner, but it cannot know them: the ids in packets change by the
-//! client's wish, and whose they are only quinn knows.
+//! What can be enforced from outside is how long it may. There are two counts for that, and what one
+//! misses the other finds.
 //!
-//! The same look notes when a client was last heard, which quinn does not tell either.
+//! The challenges that were sent are counted by quinn and only grow, so nothing is missed between two
+//! **looks**. How many moves they were they do not tell: quinn repeats them in each packet to an
+//! address that has not answered, so one move during a transfer makes dozens. Therefore a look counts
+//! twice the rate at most, and what is turned away by it is a client that moves in look after look,
+//! for as long as its burst lasts: for minutes. One task of a listener looks at all its connections
+//! once a second.
+//!
+//! Whether there was a move can be told for certain, but not how many: each path has a congestion
+//! controller of its own ([`path`](crate::congestion::path)). So the task **glances** at those that have
+//! moved, many times until the next look (`suspect`). A move is found once, however often its challenges
+//! are repeated, and a client that flips, there and back too, is found to have moved by each glance: it is
+//! turned away in about two seconds. One that moves less than some fifteen times a second is left to
+//! the looks.
+//!
+//! Until it is turned away, the anti-amplification limit holds for each of its paths (RFC 9000,
+//! section 8.1), and then it has to shake hands anew, for which [`admission`](crate::admission) counts
+//! it. A look or a glance costs less than a microsecond, of glances there is a bounded number, and
+//! nothing is done in between: neither packets nor idle connections pay. A socket that drops the
+//! packets of clients which move too often would bite sooner, but it cannot know them: the ids in
+//! packets change by the client's wish, and whose they are only quinn knows.
+//!
+//! A look also notes when a client was last heard, which quinn does not tell either.
+
+mod suspect;
 
 use std::{
     net::SocketAddr,
@@ -31,7 +43,8 @@ use std::{
 use skein_wire::close::CloseCode;
 use tokio::time::Instant;
 
-use crate::{metric, pace::Pace};
+use self::suspect::{Suspect, Suspects};
+use crate::{congestion, metric, pace::Pace};
 
 /// How often all connections are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -49,9 +62,10 @@ pub struct MigrationLimits {
     /// Moves a second in the long run. A walk between two networks has one in some seconds.
     pub per_second: u32,
     /// Moves beyond that: on the edge of two networks a phone may waver. A client that moves
-    /// without end is turned away after about `burst / per_second` seconds. That is longer than a
-    /// connection is kept of which nothing is heard: if the client hears nothing and the server does,
-    /// each look finds challenges that were repeated.
+    /// without end is turned away after about `burst / per_second` seconds, and one that does so
+    /// dozens of times a second after about two, whatever this is. By default the former is longer
+    /// than a connection is kept of which nothing is heard: if the client hears nothing and the
+    /// server does, each look finds challenges that were repeated.
     pub burst: u32,
 }
 
@@ -99,6 +113,8 @@ struct Look {
     peer: SocketAddr,
     /// By when its moves are paid off: see [`Pace`].
     due: Instant,
+    /// The same for the moves that glances have found.
+    flips_due: Instant,
 }
 
 impl Watch {
@@ -121,6 +137,7 @@ impl Watch {
             datagrams: stats.udp_rx.datagrams,
             peer: connection.remote_address(),
             due: now,
+            flips_due: now,
         };
         self.new.lock().unwrap_or_else(PoisonError::into_inner).push(look);
         watched
@@ -128,26 +145,49 @@ impl Watch {
 }
 
 async fn look(new: Weak<Mutex<Vec<Look>>>, limits: MigrationLimits) {
-    let pace = Pace::new(limits.per_second, limits.burst);
-    let mut all = Vec::new();
+    let (pace, flips) = (Pace::new(limits.per_second, limits.burst), suspect::pace(limits));
+    let (mut all, mut suspects) = (Vec::new(), Suspects::default());
     loop {
-        tokio::time::sleep(LOOK_INTERVAL).await;
+        until_next(&mut all, &mut suspects, flips).await;
         let Some(new) = new.upgrade() else { return };
         all.append(&mut new.lock().unwrap_or_else(PoisonError::into_inner));
         drop(new);
         all.retain(|look: &Look| look.watched.strong_count() > 0);
-        for batch in all.chunks_mut(BATCH) {
-            for look in batch {
-                look.again(limits, pace, Instant::now());
+        suspects.clear();
+        for (place, look) in all.iter_mut().enumerate() {
+            if let Some(path) = look.again(limits, pace, Instant::now()) {
+                suspects.add(Suspect { place, path });
             }
-            tokio::task::yield_now().await;
+            if (place + 1).is_multiple_of(BATCH) {
+                tokio::task::yield_now().await;
+            }
         }
     }
 }
 
+/// Waits for the next look, and glances at the suspects until then.
+async fn until_next(all: &mut [Look], suspects: &mut Suspects, flips: Pace) {
+    let end = Instant::now() + LOOK_INTERVAL;
+    while !suspects.is_empty() {
+        let next = Instant::now() + suspect::GLANCE_INTERVAL;
+        if next >= end {
+            break;
+        }
+        tokio::time::sleep_until(next).await;
+        let now = Instant::now();
+        for suspect in suspects.iter_mut() {
+            if let Some(look) = all.get_mut(suspect.place) {
+                look.glance(suspect, flips, now);
+            }
+        }
+    }
+    tokio::time::sleep_until(end).await;
+}
+
 impl Look {
-    fn again(&mut self, limits: MigrationLimits, pace: Pace, now: Instant) {
-        let Some(watched) = self.watched.upgrade() else { return };
+    /// Answers the client's path, if it has moved and may go on.
+    fn again(&mut self, limits: MigrationLimits, pace: Pace, now: Instant) -> Option<u64> {
+        let watched = self.watched.upgrade()?;
         let connection = &watched.connection;
         let stats = connection.stats();
         if stats.udp_rx.datagrams != self.datagrams {
@@ -157,7 +197,7 @@ impl Look {
         let challenges = stats.frame_tx.path_challenge;
         let moves = moves(challenges.saturating_sub(self.challenges), limits);
         if moves == 0 {
-            return;
+            return None;
         }
         self.challenges = challenges;
         let (number, peer) = (connection.stable_id(), connection.remote_address());
@@ -165,18 +205,35 @@ impl Look {
         let elsewhere = peer.ip() != self.peer.ip();
         self.peer = peer;
         if connection.close_reason().is_some() {
-            return;
+            return None;
         }
-        if pace.keeps(&mut self.due, now, moves) {
-            metric::migrations("followed", moves);
-            tracing::debug!(number, moves, elsewhere, "a client goes on from another address");
-        } else {
-            metric::migrations("refused", moves);
-            tracing::debug!(number, moves, "a client moves too often and is turned away");
-            let code = CloseCode::Unsteady as u32;
-            connection.close(code.into(), b"this connection moves too often");
+        if !pace.keeps(&mut self.due, now, moves) {
+            turn_away(connection, moves);
+            return None;
+        }
+        metric::migrations("followed", moves);
+        tracing::debug!(number, moves, elsewhere, "a client goes on from another address");
+        congestion::path(connection)
+    }
+
+    /// Looks only whether the client has moved.
+    fn glance(&mut self, suspect: &mut Suspect, flips: Pace, now: Instant) {
+        let Some(watched) = self.watched.upgrade() else { return };
+        let connection = &watched.connection;
+        let moved = congestion::path(connection).is_some_and(|path| suspect.moved(path));
+        if moved && connection.close_reason().is_none() && !flips.keeps(&mut self.flips_due, now, 1)
+        {
+            turn_away(connection, 1);
         }
     }
+}
+
+fn turn_away(connection: &quinn::Connection, moves: u32) {
+    metric::migrations("refused", moves);
+    let number = connection.stable_id();
+    tracing::debug!(number, moves, "a client moves too often and is turned away");
+    let code = CloseCode::Unsteady as u32;
+    connection.close(code.into(), b"this connection moves too often");
 }
 
 /// How many moves one look counts for so many challenges.

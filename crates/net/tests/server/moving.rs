@@ -7,6 +7,49 @@ use skein_wire::close::CloseCode;
 
 use crate::scene::{Certified, PATIENCE, connect, dialer, speak};
 
+/// How long a client flips at most. A burst of the limits by default would last for over two minutes.
+const FLIPPING_MAX: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn a_client_that_flips_is_turned_away_soon() {
+    let certified = Certified::new("flipping");
+    let listener = certified.listen(ListenConfig::default());
+    let (dialer, node) = (dialer(), certified.node(listener.address().expect("bound")));
+    let (server, client) = connect(&listener, &dialer, &node).await;
+    let flipping = async {
+        loop {
+            // The packet that tells the server of it is sent at once.
+            dialer.rebind().expect("another socket");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let closed = tokio::select! {
+        closed = server.closed() => closed,
+        () = flipping => unreachable!("it flips on"),
+        () = tokio::time::sleep(FLIPPING_MAX) => panic!("it is let flip"),
+    };
+    assert!(closed.by_us);
+    let closed = client.closed().await;
+    assert!(matches!(closed.code, Some(CloseCode::Unsteady) | None), "{closed:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_wavers_is_followed() {
+    let certified = Certified::new("wavering");
+    let listener = certified.listen(ListenConfig::default());
+    let (dialer, node) = (dialer(), certified.node(listener.address().expect("bound")));
+    let (server, client) = connect(&listener, &dialer, &node).await;
+    // For longer than flipping is borne.
+    for _ in 0..3 {
+        for _ in 0..3 {
+            dialer.rebind().expect("another socket");
+            assert!(speak(&server, &client).await);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(speak(&server, &client).await);
+}
+
 #[tokio::test]
 async fn a_client_that_moves_without_end_is_turned_away() {
     let certified = Certified::new("restless");
