@@ -55,6 +55,13 @@ impl Pings {
         }
     }
 
+    /// Asks whether what goes into this record arrives: the answer to the ping of this number says so.
+    /// While another has no answer yet, it follows that.
+    pub(super) const fn follow(&mut self) -> u64 {
+        self.wanted = true;
+        self.next
+    }
+
     /// The number that the next ping will have.
     pub(super) const fn next(&self) -> u64 {
         self.next
@@ -64,11 +71,17 @@ impl Pings {
         self.answered
     }
 
+    /// Whether there is a ping to send now.
+    pub(super) const fn is_due(&self) -> bool {
+        self.wanted && self.waiting.is_none()
+    }
+
     /// The ping to send now, if one is.
     pub(super) fn take_ping(&mut self, now: Instant) -> Option<u64> {
-        if !std::mem::take(&mut self.wanted) {
+        if !self.is_due() {
             return None;
         }
+        self.wanted = false;
         self.waiting = Some(now);
         self.sent_at = Some(now);
         self.next += 1;

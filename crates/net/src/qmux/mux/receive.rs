@@ -87,6 +87,9 @@ impl Mux {
             }
             Frame::Pong(number) => {
                 self.pings.receive_pong(number, now)?;
+                if self.pings.is_due() {
+                    self.bells.output.notify_one();
+                }
                 for stream in self.streams.values() {
                     stream.bells.writable.notify_one();
                 }

@@ -111,9 +111,7 @@ impl Mux {
             self.sent += data.len() as u64;
             any = true;
             if end {
-                // Its answer says that the end has arrived.
-                self.pings.want();
-                stream.outgoing.ended(self.pings.next());
+                stream.outgoing.ended(self.pings.follow());
             }
             stream.bells.writable.notify_one();
             Frame::Stream { id: index << 2, offset, data, end }.put(out);

@@ -5,6 +5,7 @@ mod datagrams;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
 use tokio::time::Instant;
 
 use super::{super::frame::Frame, *};
@@ -234,6 +235,33 @@ fn pings_measure_the_path() {
     pair.settle();
     // The first sample, over nothing, was 0.
     assert_eq!(pair.client.round_trip(), Duration::from_millis(10));
+}
+
+/// A server asks for nothing by itself, so nobody would ask later.
+#[test]
+fn an_end_is_known_to_have_arrived_though_a_ping_was_out_when_it_was_sent() {
+    let mut pair = Pair::new();
+    let index = pair.open();
+    pair.write(index, 10);
+    pair.settle();
+    // Long enough after the last ping that another goes along.
+    pair.now += Duration::from_secs(1);
+    let before = pair.server.pings();
+    pair.server.write(index, &mut Bytes::from_static(b"the last event")).expect("open");
+    assert!(pair.down());
+    assert_eq!(pair.server.pings(), before + 1);
+    pair.server.finish_stream(index);
+    assert!(pair.down());
+    assert_eq!(pair.server.pings(), before + 1, "one at a time");
+    let bells = pair.server.bells();
+    let rung = || bells.output.notified().now_or_never().is_some();
+    while rung() {}
+    assert!(pair.up());
+    assert!(!pair.server.is_delivered(index), "that ping was sent before the end");
+    assert!(rung(), "there is something to send");
+    pair.settle();
+    assert!(pair.server.is_delivered(index));
+    assert_eq!(pair.server.pings(), before + 2);
 }
 
 /// What a server must refuse, each with the violation it is.
