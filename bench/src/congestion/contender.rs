@@ -1,5 +1,8 @@
 //! The controllers that are compared, and the paths they are compared on.
 
+mod copa;
+mod rule;
+
 use std::{fmt, sync::Arc, time::Duration};
 
 use clap::ValueEnum;
@@ -10,6 +13,7 @@ use quinn_proto::{
 use serde::Serialize;
 use skein_net::listen::{BYTES_AFTER_LOGIN, STREAM_BYTES};
 
+use self::{copa::Copa, rule::Factory};
 use super::{
     link::Quality,
     work::{Kind, Task},
@@ -33,6 +37,8 @@ pub(crate) enum Contender {
     Newreno,
     /// quinn's, of version 1 and marked experimental.
     Bbr,
+    /// As its paper has it, but for the pace (NSDI 2018).
+    Copa,
 }
 
 impl Contender {
@@ -53,6 +59,9 @@ impl Contender {
                 config.congestion_controller_factory(Arc::new(NewRenoConfig::default()))
             }
             Self::Bbr => config.congestion_controller_factory(Arc::new(BbrConfig::default())),
+            Self::Copa => {
+                config.congestion_controller_factory(Arc::new(Factory::<Copa>::default()))
+            }
         };
         Arc::new(config)
     }
@@ -71,6 +80,7 @@ impl fmt::Display for Contender {
             Self::Cubic => "cubic",
             Self::Newreno => "newreno",
             Self::Bbr => "bbr",
+            Self::Copa => "copa",
         })
     }
 }
