@@ -36,6 +36,13 @@ use self::{mark::Mark, pacer::Pacer, pilot::Pilot, round::Meter, wish::Wishes};
 /// Packets by which the window is wider than what is under way, so that one more leaves: quinn sends
 /// while a packet leaves room.
 const PROBE_PACKETS: u64 = 2;
+/// How many times as long as the last packet's round trip quinn's estimate may be. It takes in how long
+/// an acknowledgement was away with the path (RFC 9002, section 5.3, has it believe no more than 25 ms
+/// of that): one that was lost in a blackout and comes with the first packet after it makes 60 s of
+/// 40 ms, by which quinn would pace for seconds. A queue that empties at once does not do that.
+const MISLED_TIMES: f64 = 8.0;
+/// A window that quinn does not pace.
+const UNPACED: u64 = u32::MAX as u64 + 1;
 
 /// Makes the controller of each new path.
 #[derive(Debug, Clone, Copy, Default)]
@@ -105,6 +112,8 @@ struct DelayController {
     in_flight: u64,
     /// The round trip by quinn's estimate, in seconds; 0 before the first.
     rtt: f64,
+    /// That of the last packet that was acknowledged.
+    rtt_of_last: f64,
 }
 
 impl DelayController {
@@ -120,7 +129,13 @@ impl DelayController {
             packet,
             in_flight: 0,
             rtt: 0.0,
+            rtt_of_last: 0.0,
         }
+    }
+
+    /// Whether quinn paces by a round trip that is none.
+    fn is_misled(&self) -> bool {
+        self.rtt_of_last > 0.0 && self.rtt > MISLED_TIMES * self.rtt_of_last
     }
 
     /// A packet was acknowledged.
@@ -164,11 +179,13 @@ impl Controller for DelayController {
     ) {
         self.in_flight = in_flight;
         let Some(batch) = self.meter.end_batch() else { return };
+        self.rtt_of_last = batch.rtt;
         self.pilot.on_batch(self.meter.seconds(now), &batch);
         if let Some(round) = self.meter.end_round(now) {
             self.pilot.on_round(&round);
         }
-        let window = self.pilot.is_paced().then(|| (self.pilot.window(), self.rtt));
+        let is_paced = self.pilot.is_paced() && !self.is_misled();
+        let window = is_paced.then(|| (self.pilot.window(), self.rtt));
         self.pacer.set(now, self.packet, window);
     }
 
@@ -203,6 +220,9 @@ impl Controller for DelayController {
         if let Some(free) = self.pacer.free() {
             // quinn sends while a packet leaves room.
             window = window.min(self.in_flight.saturating_add(free).saturating_add(1));
+        }
+        if self.is_misled() && self.in_flight.saturating_add(self.packet.into()) < window {
+            return UNPACED;
         }
         if !self.wishes.wants_probe() {
             return window;
@@ -268,6 +288,31 @@ mod tests {
         assert_eq!(controller.window(), 52 * PACKET);
         send(&mut controller, 1, now);
         assert_eq!(controller.window(), window);
+    }
+
+    #[test]
+    fn an_acknowledgement_that_was_away_for_long_slows_nothing_down() {
+        let (mut controller, start) = controller();
+        let trip = Duration::from_millis(40);
+        send(&mut controller, 1, start);
+        ack(&mut controller, 1, start, start + Duration::from_secs(60));
+        // An eighth of it.
+        controller.rtt = 7.5;
+        assert!(controller.window() < UNPACED, "one alone may be so long");
+        let now = start + Duration::from_secs(60);
+        send(&mut controller, 1, now);
+        ack(&mut controller, 1, now, now + trip);
+        assert_eq!(controller.window(), UNPACED);
+        // As much as ever may be under way, and no more.
+        let window = controller.pilot.window();
+        while controller.window() == UNPACED {
+            send(&mut controller, 1, now + trip);
+        }
+        assert_eq!(controller.window(), window);
+        assert!((window - PACKET..=window).contains(&controller.in_flight));
+        controller.rtt = 0.1;
+        controller.in_flight = 0;
+        assert_eq!(controller.window(), window, "it has learnt");
     }
 
     #[test]
