@@ -55,13 +55,17 @@ $(TOOLS)/python/ready: tests/requirements.txt
 fuzz:
 	fuzz/run-short.sh $(FUZZ_SECONDS)
 
-# The figures of bench/RESULTS.md.
+# The figures of bench/RESULTS.md: each command puts its table there in place of the last one, and
+# leaves the words to people.
 bench: peers
 	$(CARGO) build --locked --profile dist --workspace --bins
-	target/dist/skein-bench pingpong
-	target/dist/skein-bench transfer
-	target/dist/skein-bench priority
-	target/dist/skein-bench networks --plots docs/networks
+	target/dist/skein-bench --record bench/RESULTS.md pingpong --sessions 1000 --rate 1000 --seconds 10
+	target/dist/skein-bench --record bench/RESULTS.md pingpong --sessions 10000 --rate 1000 --seconds 10
+	target/dist/skein-bench --record bench/RESULTS.md pingpong --sessions 1000 --rate 5000 --seconds 10
+	target/dist/skein-bench --record bench/RESULTS.md transfer --bytes 256MiB
+	target/dist/skein-bench --record bench/RESULTS.md loss
+	target/dist/skein-bench --record bench/RESULTS.md priority
+	target/dist/skein-bench --record bench/RESULTS.md networks --plots docs/networks
 
 # What stands beside Skein in `skein-bench networks`: a tus server and client, and an XMPP client, for
 # Node; ejabberd from the system's packages.

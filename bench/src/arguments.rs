@@ -13,6 +13,10 @@ const SESSIONS_MAX: i64 = 20_000;
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// Pairs that exchange messages where nothing else is said.
 const PAIRS_DEFAULT: u32 = 100;
+/// Losses, in per cent, where nothing else is said.
+const LOSS_PERCENT: [u32; 4] = [0, 2, 10, 30];
+/// Per cent of all packets lost at most: with more it takes luck to stay connected.
+const LOSS_PERCENT_MAX: i64 = 50;
 
 const EXAMPLES: &str = "\
 Figures mean something only from a release build, with nothing else on the machine:
@@ -20,7 +24,9 @@ Figures mean something only from a release build, with nothing else on the machi
   cargo build --release --bins
   cargo run --release -p skein-bench -- pingpong --sessions 1000 --rate 1000 --seconds 10
   cargo run --release -p skein-bench -- transfer --bytes 256MiB
+  cargo run --release -p skein-bench -- loss
   cargo run --release -p skein-bench -- networks
+  cargo run --release -p skein-bench -- priority
 
 The server and the raw quinn process of each scenario are started and ended by the bench, on free
 ports of 127.0.0.1. The exit code says whether everything arrived, not whether it was fast.
@@ -33,6 +39,10 @@ pub(crate) struct Arguments {
     /// Print one JSON object a line instead of a table.
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Also put the table into this Markdown file, in place of the fenced block after the line that
+    /// is this command in backticks, such as `skein-bench loss`. A run that fails changes nothing.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -44,6 +54,8 @@ pub(crate) enum Command {
     Pingpong(Pingpong),
     /// Rate of an upload and a download.
     Transfer(Transfer),
+    /// Rate of a file over a path that loses packets, up and then down.
+    Loss(Loss),
     /// Chat and an upload over networks that are lossy, interrupted or changing.
     Networks(Networks),
     /// Chat on a narrow path, alone and beside an upload and a download that fill it.
@@ -90,6 +102,32 @@ pub(crate) struct Transfer {
     /// How often each is measured; the median is told.
     #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..=20))]
     pub(crate) rounds: u32,
+}
+
+/// The load of `loss`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Loss {
+    /// Bytes of the file, at most 4 GiB: a number, or one with KiB, MiB or GiB after it.
+    #[arg(long, default_value = "100000000", value_parser = bytes)]
+    pub(crate) bytes: u64,
+    /// How many packets are lost each way, in per cent; may be given again for others.
+    #[arg(
+        long,
+        default_values_t = LOSS_PERCENT,
+        value_name = "LOSS",
+        value_parser = value_parser!(u32).range(0..=LOSS_PERCENT_MAX),
+    )]
+    pub(crate) percent: Vec<u32>,
+    /// Seconds that raw quinn has for each direction.
+    #[arg(long, default_value_t = 15, value_parser = value_parser!(u32).range(1..=600))]
+    pub(crate) quinn_seconds: u32,
+}
+
+impl Loss {
+    /// A file that takes a moment.
+    pub(crate) fn tiny() -> Self {
+        Self { bytes: 1_000_000, percent: vec![2], quinn_seconds: 2 }
+    }
 }
 
 /// What of `networks` is run.

@@ -29,7 +29,7 @@ const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 mod kind {
     /// Every byte comes back.
     pub(super) const ECHO: u8 = b'E';
-    /// Bytes are thrown away; at the end their number comes back.
+    /// Bytes are thrown away; at the end, or when no more are to come, their number comes back.
     pub(super) const DISCARD: u8 = b'D';
     /// Bytes are written to a file and synced; at the end their number comes back.
     pub(super) const PERSIST: u8 = b'P';

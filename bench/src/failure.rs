@@ -1,9 +1,11 @@
 //! Why a run is no measurement. A slow server is none of these.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use skein_net::connection::Closed;
 use thiserror::Error;
+
+use crate::record::Unrecordable;
 
 /// Why a run failed.
 #[derive(Debug, Error)]
@@ -61,6 +63,14 @@ pub(crate) enum Failure {
         repeated: u64,
         /// Messages for which the load generator found no room.
         unsent: u64,
+    },
+    /// The table has no place in the file that it was to be put into.
+    #[error("cannot record in {}: {cause}", file.display())]
+    Record {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        cause: Unrecordable,
     },
     /// What came back is not what was sent.
     #[error("the bytes of the {0} are not those of the file")]

@@ -56,6 +56,11 @@ impl Baseline {
         self.child.id()
     }
 
+    /// Where it listens.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// A socket for connections to it.
     ///
     /// # Errors
@@ -74,7 +79,19 @@ impl Baseline {
     /// # Errors
     /// If it does not answer.
     pub(crate) async fn connect(&self, endpoint: &Endpoint) -> Result<Connection, Failure> {
-        let connecting = endpoint.connect(self.address, "localhost");
+        self.connect_at(endpoint, self.address).await
+    }
+
+    /// Connects to it at another address than its own: that of a relay.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub(crate) async fn connect_at(
+        &self,
+        endpoint: &Endpoint,
+        address: SocketAddr,
+    ) -> Result<Connection, Failure> {
+        let connecting = endpoint.connect(address, "localhost");
         let connecting = connecting.map_err(Failure::baseline("be connected to"))?;
         connecting.await.map_err(Failure::baseline("accept a connection"))
     }

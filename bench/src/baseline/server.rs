@@ -10,8 +10,8 @@ use std::{
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use quinn::{
-    Connection, Endpoint, EndpointConfig, RecvStream, SendStream, ServerConfig, TokioRuntime,
-    crypto::rustls::QuicServerConfig,
+    Connection, Endpoint, EndpointConfig, ReadError, RecvStream, SendStream, ServerConfig,
+    TokioRuntime, WriteError, crypto::rustls::QuicServerConfig,
 };
 use rustls::{pki_types::PrivateKeyDer, version::TLS13};
 use serde::{Deserialize, Serialize};
@@ -92,7 +92,7 @@ async fn serve(connection: Connection, folder: Arc<PathBuf>) {
 }
 
 async fn serve_stream(
-    mut send: SendStream,
+    send: SendStream,
     mut receive: RecvStream,
     folder: &Path,
 ) -> Result<(), Broken> {
@@ -101,10 +101,7 @@ async fn serve_stream(
     match kind[0] {
         kind::ECHO => echo(send, receive).await,
         kind::DISCARD => {
-            let mut taken = 0;
-            while let Some(chunk) = receive.read_chunk(usize::MAX, true).await? {
-                taken += chunk.bytes.len() as u64;
-            }
+            let taken = discard(receive).await?;
             answer(send, taken).await
         }
         kind::PERSIST => {
@@ -112,14 +109,8 @@ async fn serve_stream(
             answer(send, taken).await
         }
         kind::SEND => {
-            let mut left = receive.read_u64().await?;
-            let piece = Bytes::from(vec![0x5c; PIECE_BYTES]);
-            while left > 0 {
-                let length = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-                send.write_chunk(piece.slice(..length)).await?;
-                left -= length as u64;
-            }
-            Ok(send.finish()?)
+            let size = receive.read_u64().await?;
+            serve_bytes(send, size).await
         }
         other => Err(format!("no stream begins with {other}").into()),
     }
@@ -133,6 +124,33 @@ async fn echo(mut send: SendStream, mut receive: RecvStream) -> Result<(), Broke
         }
     }
     Ok(())
+}
+
+/// Counts what comes, until it ends or the client gives it up.
+async fn discard(mut receive: RecvStream) -> Result<u64, ReadError> {
+    let mut taken = 0;
+    loop {
+        match receive.read_chunk(usize::MAX, true).await {
+            Ok(Some(chunk)) => taken += chunk.bytes.len() as u64,
+            Ok(None) | Err(ReadError::Reset(_)) => return Ok(taken),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Sends so many bytes, or as many as the client wants.
+async fn serve_bytes(mut send: SendStream, size: u64) -> Result<(), Broken> {
+    let piece = Bytes::from(vec![0x5c; PIECE_BYTES]);
+    let mut left = size;
+    while left > 0 {
+        let length = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        match send.write_chunk(piece.slice(..length)).await {
+            Ok(()) => left -= length as u64,
+            Err(WriteError::Stopped(_)) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(send.finish()?)
 }
 
 /// Writes and syncs a piece at a time, and takes the next in meanwhile as far as the stream's

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use skein_client::{Body, Client, Entry, LogId, Phase, Progress, Variant};
+use skein_client::{Attachment, Phase, Progress, Variant};
 use skein_testkit::{
     PATIENCE,
     network::{Conditions, Step},
@@ -83,8 +83,8 @@ async fn measure(
     let folder = TempDir::new().map_err(Failure::machine("make a folder"))?;
     let bulk = match files {
         Some([first, second]) => {
-            let entry = put(&scene, first).await?;
-            Some(Bulk { entry, up: second, to: folder.path().join("down.bin") })
+            let down = put(&scene, first).await?;
+            Some(Bulk { down, up: second, to: folder.path().join("down.bin") })
         }
         None => None,
     };
@@ -140,8 +140,7 @@ async fn talk(load: &Priority, scene: &Scene, bob: RawSession) -> Result<Summary
 
 /// What fills the path.
 struct Bulk<'a> {
-    /// Shows the file that comes down.
-    entry: Entry,
+    down: Attachment,
     up: &'a File,
     to: std::path::PathBuf,
 }
@@ -160,12 +159,9 @@ impl Bulk<'_> {
         moving.spawn(
             async move { alice.send_file(conversation, &path, counter(sent)).await.map(drop) },
         );
-        let alice: Client = scene.alice.clone();
+        let alice = scene.alice.clone();
         moving.spawn(async move {
-            let Some(file) = attachment(self.entry.body) else {
-                return Err(skein_client::Error::BadAnswer("the message shows no file".into()));
-            };
-            alice.download(&file, Variant::Original, &self.to, false, counter(fetched)).await
+            alice.download(&self.down, Variant::Original, &self.to, false, counter(fetched)).await
         });
     }
 }
@@ -178,14 +174,8 @@ fn counter(bytes: Arc<AtomicU64>) -> impl Fn(Progress) + Send + Sync + 'static {
     }
 }
 
-fn attachment(body: Body) -> Option<skein_client::Attachment> {
-    body.attachment().cloned()
-}
-
-/// Lets alice send a file, and gives the message that shows it.
-async fn put(scene: &Scene, file: &File) -> Result<Entry, Failure> {
-    let (alice, conversation) = (&scene.alice, scene.conversation);
-    let delivery = alice.send_file(conversation, file.path(), |_| {}).await?;
-    let seq = delivery.acknowledged().await?;
-    Ok(alice.entry(LogId::Conversation(conversation), seq).await?)
+/// Lets alice send a file, and gives what shows it.
+async fn put(scene: &Scene, file: &File) -> Result<Attachment, Failure> {
+    let delivery = scene.alice.send_file(scene.conversation, file.path(), |_| {}).await?;
+    scene.attachment(delivery.acknowledged().await?).await
 }

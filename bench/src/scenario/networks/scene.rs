@@ -6,7 +6,7 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use skein_client::{Client, ConversationId, DeviceName, Username};
+use skein_client::{Attachment, Client, ConversationId, DeviceName, Error, LogId, Seq, Username};
 use skein_testkit::{
     PATIENCE,
     cli::PASSWORD,
@@ -122,6 +122,16 @@ impl Scene {
         let scene =
             Self { alice, conversation, way, udp, tcp, gate, _folder: folder, _server: server };
         Ok((scene, bob))
+    }
+
+    /// The file that a message shows.
+    ///
+    /// # Errors
+    /// If it shows none, or the server cannot be asked.
+    pub(crate) async fn attachment(&self, seq: Seq) -> Result<Attachment, Failure> {
+        let entry = self.alice.entry(LogId::Conversation(self.conversation), seq).await?;
+        let shown = entry.body.attachment().cloned();
+        Ok(shown.ok_or_else(|| Error::BadAnswer("the message shows no file".into()))?)
     }
 
     /// Lets something happen to alice's network.

@@ -2,7 +2,9 @@
 //! itself.
 
 use std::{
-    io::Write,
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -77,8 +79,29 @@ impl File {
     }
 
     /// Where it is.
-    pub(crate) fn path(&self) -> &std::path::Path {
+    pub(crate) fn path(&self) -> &Path {
         self.file.path()
+    }
+
+    /// Whether another file has the same bytes.
+    ///
+    /// # Errors
+    /// If one of them cannot be read.
+    pub(crate) fn is_like(&self, other: &Path) -> Result<bool, Failure> {
+        let compare = || {
+            let mut one = BufReader::new(fs::File::open(self.path())?);
+            let mut other = BufReader::new(fs::File::open(other)?);
+            loop {
+                let (left, right) = (one.fill_buf()?, other.fill_buf()?);
+                let count = left.len().min(right.len());
+                if count == 0 || left[..count] != right[..count] {
+                    return Ok(left == right);
+                }
+                one.consume(count);
+                other.consume(count);
+            }
+        };
+        compare().map_err(Failure::machine("compare files"))
     }
 }
 
