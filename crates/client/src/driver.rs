@@ -4,6 +4,7 @@
 //! come out and are carried out in order. What must be kept is kept before anyone hears of it.
 
 mod beside;
+mod dial;
 mod inbox;
 mod line;
 mod network;
@@ -20,7 +21,7 @@ use skein_core::{
     id::{EntryId, LogId, Seq},
     port::directory::ChatNode,
     refusal::Refusal,
-    sync::{Effect, Link, Session, Target},
+    sync::{Effect, Link, Session},
     time::Timestamp,
 };
 use skein_net::{Connection, dial::Dialer};
@@ -29,7 +30,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use self::{
     beside::{Beside, Former},
-    line::{Dialing, Line, Manner, News},
+    line::{Dialing, Line, News},
     network::Network,
 };
 use crate::{
@@ -329,35 +330,6 @@ impl Driver {
         let id = self.requests;
         self.asked.insert(id, asked);
         line.send(pb::Request { id, kind: Some(kind) });
-    }
-
-    fn dial(&mut self, target: Target) {
-        self.hang_up();
-        let manner = match target {
-            Target::Last => Manner::Last,
-            Target::Named => Manner::AskFirst,
-            Target::Other => Manner::Instead,
-        };
-        let plan = self.plan(self.parts.login.node.clone(), manner);
-        self.dialing = Some(line::dial(plan, self.generation, self.news_in.clone()));
-    }
-
-    fn plan(&self, node: ChatNode, manner: Manner) -> line::Plan {
-        line::Plan {
-            dialer: Arc::clone(&self.parts.dialer),
-            gate: self.parts.gate.clone(),
-            token: self.parts.login.token.clone(),
-            node,
-            manner,
-            hello: self.hello(self.parts.session.cursors()),
-            early: self.parts.session.speaks_early(),
-        }
-    }
-
-    /// A number that no line has had.
-    fn next_generation(&mut self) -> u64 {
-        self.lines += 1;
-        self.lines
     }
 
     /// Lets go of the connection, and of everyone who waits for something over it.

@@ -120,14 +120,6 @@ impl Session {
         self.logs.cursor(log)
     }
 
-    /// Whether it is worth saying hello with the first packets of the next connection: that uses up
-    /// a ticket, of which there are few. After an attempt over the same network that came to nothing
-    /// they are kept for when there is another network.
-    #[must_use]
-    pub const fn speaks_early(&self) -> bool {
-        !self.attempt_failed
-    }
-
     /// Connects, and stays connected from now on.
     pub fn connect(&mut self) {
         if self.link == Link::Idle {

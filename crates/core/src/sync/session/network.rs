@@ -53,6 +53,14 @@ impl Session {
         }
     }
 
+    /// Whether it is worth saying hello with the first packets of the next connection: that uses up
+    /// a ticket, of which there are few. After an attempt over the same network that came to nothing
+    /// they are kept for when there is another network.
+    #[must_use]
+    pub const fn speaks_early(&self) -> bool {
+        !self.attempt_failed
+    }
+
     /// A person is looking: does not sit out a wait.
     pub fn nudge(&mut self, now: Timestamp) {
         match self.link {
