@@ -197,7 +197,7 @@ impl Client {
 
     fn dialer(&self) -> Result<Arc<Dialer>, Error> {
         let mut dialer = self.dialer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(dialer) = &*dialer {
+        if let Some(dialer) = dialer.as_ref().filter(|dialer| !dialer.is_over()) {
             return Ok(Arc::clone(dialer));
         }
         let config = DialConfig {

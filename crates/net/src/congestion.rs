@@ -25,7 +25,11 @@ mod ramp;
 mod round;
 mod wish;
 
-use std::{any::Any, sync::Arc, time::Instant};
+use std::{
+    any::Any,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics};
 use quinn_proto::RttEstimator;
@@ -41,6 +45,9 @@ const PROBE_PACKETS: u64 = 2;
 /// of that): one that was lost in a blackout and comes with the first packet after it makes 60 s of
 /// 40 ms, by which quinn would pace for seconds. A queue that empties at once does not do that.
 const MISLED_TIMES: f64 = 8.0;
+/// As many times as long as the last, and so many seconds, a round trip can only be that of an
+/// acknowledgement that was away.
+const AWAY_SECONDS: f64 = 1.0;
 /// A window that quinn does not pace.
 const UNPACED: u64 = u32::MAX as u64 + 1;
 
@@ -80,6 +87,14 @@ pub fn beat(controller: Box<dyn Controller>, now: Instant) -> Beat {
 /// Nobody beats the time for `connection` any more.
 pub(crate) fn rest(connection: &quinn::Connection) {
     look_at(connection, |controller| controller.pacer.rest());
+}
+
+/// How long a packet and its acknowledgement take, where quinn's estimate is misled.
+pub(crate) fn round_trip(connection: &quinn::Connection) -> Option<Duration> {
+    look_at(connection, |controller| {
+        let rtt = controller.rtt_of_last;
+        controller.is_misled().then(|| Duration::from_secs_f64(rtt))
+    })?
 }
 
 /// Tells the paths apart that `connection` goes one after the other: each has a higher number than those
@@ -133,6 +148,19 @@ impl DelayController {
         }
     }
 
+    /// Nothing is known of the path from now on, and what was sent before says nothing about it.
+    fn begin_anew(&mut self, now: Instant) {
+        self.pilot = Pilot::new(self.packet.into());
+        self.meter = Meter::new(now);
+        self.since = now;
+    }
+
+    /// Whether nothing got through for so long. quinn, which measures that by its estimate, does not see
+    /// a persistent congestion there (RFC 9002, section 7.6).
+    fn was_away(&self, rtt: f64) -> bool {
+        self.rtt_of_last > 0.0 && rtt > AWAY_SECONDS.max(MISLED_TIMES * self.rtt_of_last)
+    }
+
     /// Whether quinn paces by a round trip that is none.
     fn is_misled(&self) -> bool {
         self.rtt_of_last > 0.0 && self.rtt > MISLED_TIMES * self.rtt_of_last
@@ -152,9 +180,7 @@ impl Controller for DelayController {
         self.pacer.spend(bytes);
         self.wishes.probed();
         if self.wishes.take_another_path() {
-            self.pilot = Pilot::new(self.packet.into());
-            self.meter = Meter::new(now);
-            self.since = now;
+            self.begin_anew(now);
         }
     }
 
@@ -179,7 +205,11 @@ impl Controller for DelayController {
     ) {
         self.in_flight = in_flight;
         let Some(batch) = self.meter.end_batch() else { return };
+        let was_away = self.was_away(batch.rtt);
         self.rtt_of_last = batch.rtt;
+        if was_away {
+            return self.begin_anew(now);
+        }
         self.pilot.on_batch(self.meter.seconds(now), &batch);
         if let Some(round) = self.meter.end_round(now) {
             self.pilot.on_round(&round);
@@ -252,8 +282,6 @@ impl Controller for DelayController {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const PACKET: u64 = 1200;
@@ -293,9 +321,15 @@ mod tests {
     #[test]
     fn an_acknowledgement_that_was_away_for_long_slows_nothing_down() {
         let (mut controller, start) = controller();
-        let trip = Duration::from_millis(40);
-        send(&mut controller, 1, start);
-        ack(&mut controller, 1, start, start + Duration::from_secs(60));
+        let (trip, initial) = (Duration::from_millis(40), controller.window());
+        for round in 0..3 {
+            send(&mut controller, 10, start + round * trip);
+            ack(&mut controller, 10, start + round * trip, start + (round + 1) * trip);
+        }
+        assert!(controller.window() > initial);
+        send(&mut controller, 1, start + 3 * trip);
+        ack(&mut controller, 1, start + 3 * trip, start + Duration::from_secs(60));
+        assert_eq!(controller.window(), initial, "what was known may be wrong");
         // An eighth of it.
         controller.rtt = 7.5;
         assert!(controller.window() < UNPACED, "one alone may be so long");

@@ -315,7 +315,7 @@ impl Connection {
     #[must_use]
     pub fn round_trip(&self) -> Duration {
         match &self.transport {
-            Transport::Quic(quic) => quic.rtt(),
+            Transport::Quic(quic) => congestion::round_trip(quic).unwrap_or_else(|| quic.rtt()),
             Transport::WebSocket(line) => line.round_trip(),
         }
     }

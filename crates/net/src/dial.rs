@@ -195,6 +195,13 @@ impl Dialer {
         self.quic.rebind()
     }
 
+    /// Whether its sockets have failed, as where the system has taken them from a program in the
+    /// background: then only another dialer makes connections.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.quic.is_over()
+    }
+
     /// Resolves when every peer knows of the connections that were closed.
     pub async fn idle(&self) {
         self.quic.idle().await;

@@ -17,7 +17,7 @@
 //! once a second.
 //!
 //! Whether there was a move can be told for certain, but not how many: each path has a congestion
-//! controller of its own ([`path`](crate::congestion::path)). So the task **glances** at those that have
+//! controller of its own (`congestion::path`). So the task **glances** at those that have
 //! moved, many times until the next look (`suspect`). A move is found once, however often its challenges
 //! are repeated, and a client that flips, there and back too, is found to have moved by each glance: it is
 //! turned away in about two seconds. One that moves less than some fifteen times a second is left to

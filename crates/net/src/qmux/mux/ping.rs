@@ -11,6 +11,9 @@ const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(333);
 /// How far apart the pings are that go along with what is sent, at least.
 const INTERVAL: Duration = Duration::from_millis(250);
 
+/// How many times as long as a sample the estimate may be. More is no path that has become shorter.
+const AWAY_TIMES: u32 = 8;
+
 #[derive(Debug)]
 pub(super) struct Pings {
     /// The number of the next ping.
@@ -113,8 +116,12 @@ impl Pings {
             && let Some(sent) = self.waiting.take()
         {
             let sample = now.saturating_duration_since(sent);
-            // RFC 6298, section 2.
-            let smoothed = self.round_trip.map_or(sample, |before| (before * 7 + sample) / 8);
+            // RFC 6298, section 2; but one that was away with the path is no reason to take it for
+            // long.
+            let smoothed = match self.round_trip {
+                Some(before) if before < AWAY_TIMES * sample => (before * 7 + sample) / 8,
+                _ => sample,
+            };
             self.round_trip = Some(smoothed);
         }
         Ok(())
