@@ -27,7 +27,7 @@ async fn main() {
     let gate = Gate::new(server.http());
     let login = gate.newcomer("alice").await;
     let direct = RawSession::open(&login).await.expect("a session");
-    let file = Synthetic::new(24 * MIB, 3);
+    let file = Synthetic::new(96 * MIB, 3);
     let blob = upload(&direct, &file).await;
     println!(
         "{:>8} {:>6} {:>6} {:>5} {:>7} {:>7} {:>7}",
@@ -36,9 +36,10 @@ async fn main() {
     for (megabits, trip_ms, loss, mib) in [
         (20, 40, 0.0, 8),
         (50, 80, 0.0, 16),
-        (50, 80, 0.02, 1),
+        (50, 80, 0.02, 16),
         (200, 40, 0.0, 24),
         (200, 200, 0.0, 24),
+        (200, 200, 0.0, 96),
     ] {
         let relay = UdpRelay::start(server.quic()).expect("a relay");
         let path = Conditions::delayed(Duration::from_millis(trip_ms / 2)).with_loss(loss);

@@ -11,7 +11,7 @@ use quinn_proto::{
     congestion::{BbrConfig, CubicConfig, NewRenoConfig},
 };
 use serde::Serialize;
-use skein_net::listen::{BYTES_AFTER_LOGIN, STREAM_BYTES};
+use skein_net::listen::{BYTES_DOWN, STREAM_BYTES_DOWN, STREAM_BYTES_UP};
 
 use self::{copa::Copa, rule::Factory};
 use super::{
@@ -42,14 +42,15 @@ pub(crate) enum Contender {
 }
 
 impl Contender {
-    /// What an endpoint sends with: Skein's windows, so that only the controllers differ.
-    pub(crate) fn transport(self) -> Arc<TransportConfig> {
+    /// What an endpoint sends with, and what it takes of a stream: Skein's windows, so that only the
+    /// controllers differ.
+    fn transport(self, stream_bytes: u32) -> Arc<TransportConfig> {
         let mut config = TransportConfig::default();
         config
             .max_idle_timeout(None)
-            .stream_receive_window(STREAM_BYTES.into())
-            .receive_window(BYTES_AFTER_LOGIN.into())
-            .send_window(BYTES_AFTER_LOGIN.into());
+            .stream_receive_window(stream_bytes.into())
+            .receive_window((4 * stream_bytes).into())
+            .send_window(BYTES_DOWN.into());
         match self {
             Self::Skein => {
                 config.congestion_controller_factory(Arc::new(skein_net::congestion::Factory))
@@ -69,7 +70,8 @@ impl Contender {
     /// A connection that does these things, from a time in seconds.
     pub(crate) fn flow(self, from: f64, tasks: Vec<Task>) -> Flow {
         let from = Duration::from_secs_f64(from);
-        Flow { client: self.transport(), server: self.transport(), from, tasks }
+        let (client, server) = (self.transport(STREAM_BYTES_DOWN), self.transport(STREAM_BYTES_UP));
+        Flow { client, server, from, tasks }
     }
 }
 

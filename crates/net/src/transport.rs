@@ -11,17 +11,21 @@ use crate::{congestion, quic::datagram};
 const STREAMS_BEFORE_LOGIN: u32 = 4;
 /// Streams that a peer may have open after it has logged in. quinn allocates for each.
 const STREAMS_AFTER_LOGIN: u32 = 16;
-/// Bytes that one stream may hold unread: 200 Mbit/s at 80 ms, 50 Mbit/s at 300 ms. With more, a path
-/// that loses much could end a connection: quinn gives it up when what has arrived of a stream is in
-/// over 1,024 pieces, and 2 MiB of which every other packet is lost are some 900.
-pub const STREAM_BYTES: u32 = 2 * 1024 * 1024;
+/// Bytes that one stream may hold unread at a server: no upload runs further ahead.
+pub const STREAM_BYTES_UP: u32 = 2 * 1024 * 1024;
+/// The same at a client: 400 Mbit/s at 80 ms, 160 Mbit/s at 200 ms. With more, a path that loses much
+/// could end a connection: quinn gives it up when what has arrived of a stream is in over 1,024
+/// pieces, and 4 MiB of which half is lost by chance are some 900.
+pub const STREAM_BYTES_DOWN: u32 = 4 * 1024 * 1024;
 /// Bytes that a connection may hold unread before login. A longer hello arrives all the same, as
 /// it is read.
 const RECEIVE_BYTES_BEFORE_LOGIN: u32 = 64 * 1024;
-/// Bytes that a connection may hold unread, and have sent and not acknowledged, after login. Bulk may
-/// use up what its streams have; three of them leave room for the session, which would wait behind
-/// them otherwise, whatever its priority.
-pub const BYTES_AFTER_LOGIN: u32 = 4 * STREAM_BYTES;
+/// Bytes that a connection may hold unread at a server after login. Bulk may use up what its streams
+/// have; three of them leave room for the session, which would wait behind them otherwise, whatever
+/// its priority.
+pub(crate) const BYTES_UP: u32 = 4 * STREAM_BYTES_UP;
+/// The same at a client, and what either may have sent that is not acknowledged.
+pub const BYTES_DOWN: u32 = 4 * STREAM_BYTES_DOWN;
 /// Bytes sent and not acknowledged before login.
 const SEND_BYTES_BEFORE_LOGIN: u64 = 256 * 1024;
 /// Bytes that the kernel is asked to buffer for the UDP socket in each direction.
@@ -32,6 +36,7 @@ pub(crate) fn server(idle_timeout: Duration, datagrams: bool) -> Arc<TransportCo
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(STREAMS_BEFORE_LOGIN.into())
+        .stream_receive_window(STREAM_BYTES_UP.into())
         .receive_window(RECEIVE_BYTES_BEFORE_LOGIN.into())
         .send_window(SEND_BYTES_BEFORE_LOGIN);
     Arc::new(both(config, idle_timeout, datagrams))
@@ -49,8 +54,9 @@ pub(crate) fn client(
     config
         .initial_rtt(round_trip)
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
-        .receive_window(BYTES_AFTER_LOGIN.into())
-        .send_window(BYTES_AFTER_LOGIN.into())
+        .stream_receive_window(STREAM_BYTES_DOWN.into())
+        .receive_window(BYTES_DOWN.into())
+        .send_window(BYTES_DOWN.into())
         .keep_alive_interval(Some(keep_alive));
     Arc::new(both(config, idle_timeout, datagrams))
 }
@@ -58,8 +64,8 @@ pub(crate) fn client(
 /// The peer has logged in: it may move bulk.
 pub(crate) fn raise(connection: &quinn::Connection) {
     connection.set_max_concurrent_bi_streams(STREAMS_AFTER_LOGIN.into());
-    connection.set_receive_window(BYTES_AFTER_LOGIN.into());
-    connection.set_send_window(BYTES_AFTER_LOGIN.into());
+    connection.set_receive_window(BYTES_UP.into());
+    connection.set_send_window(BYTES_DOWN.into());
 }
 
 /// Makes the peer of a dialed connection acknowledge something.
@@ -68,14 +74,14 @@ pub(crate) fn raise(connection: &quinn::Connection) {
 /// what is taken back is only not granted later: so it grows by a byte and shrinks again.
 pub(crate) fn probe(connection: &quinn::Connection) {
     congestion::permit_probe(connection);
-    connection.set_receive_window((BYTES_AFTER_LOGIN + 1).into());
-    connection.set_receive_window(BYTES_AFTER_LOGIN.into());
+    connection.set_receive_window((BYTES_DOWN + 1).into());
+    connection.set_receive_window(BYTES_DOWN.into());
 }
 
 /// Has a connection look whether it may send now. Bulk is sent after login, so its window is this one
 /// already.
 pub(crate) fn wake(connection: &quinn::Connection) {
-    connection.set_send_window(BYTES_AFTER_LOGIN.into());
+    connection.set_send_window(BYTES_DOWN.into());
 }
 
 /// Asks for large socket buffers: the kernel drops what arrives while the process is not scheduled.
@@ -97,7 +103,6 @@ fn both(mut config: TransportConfig, idle_timeout: Duration, datagrams: bool) ->
     config
         .congestion_controller_factory(Arc::new(congestion::Factory))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .stream_receive_window(STREAM_BYTES.into())
         // Where nobody empties quinn's queue there is none, and a datagram ends the connection.
         .datagram_receive_buffer_size(datagrams.then_some(datagram::RECEIVE_BYTES))
         .datagram_send_buffer_size(datagram::SEND_BYTES)

@@ -35,12 +35,12 @@ const STREAMS_BEFORE_LOGIN: u64 = 4;
 /// Streams that a client may have open after it has logged in.
 const STREAMS_AFTER_LOGIN: u64 = 16;
 /// Bytes that one stream may hold unread.
-const STREAM_RECEIVE_BYTES: u64 = transport::STREAM_BYTES as u64;
+const STREAM_RECEIVE_BYTES: u64 = transport::STREAM_BYTES_UP as u64;
 /// Bytes that a connection may hold unread before login.
 const RECEIVE_BYTES_BEFORE_LOGIN: u64 = 64 * 1024;
 /// Bytes that a connection may hold unread after login, as over QUIC: three streams of bulk that
 /// nobody reads leave what the session needs.
-const RECEIVE_BYTES_AFTER_LOGIN: u64 = transport::BYTES_AFTER_LOGIN as u64;
+const RECEIVE_BYTES_AFTER_LOGIN: u64 = transport::BYTES_UP as u64;
 const _: () = assert!(RECEIVE_BYTES_AFTER_LOGIN >= 4 * STREAM_RECEIVE_BYTES);
 /// Bytes that one stream may hold unsent before login.
 const STREAM_SEND_BYTES_BEFORE_LOGIN: usize = 64 * 1024;

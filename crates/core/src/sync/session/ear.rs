@@ -41,11 +41,14 @@ const LATE_AFTER: Duration = Duration::from_secs(1);
 /// How long a new path has to show that it works, besides [`ROUND_TRIPS`] round trips.
 const PROVE_WITHIN: Duration = Duration::from_millis(100);
 
-/// The least time from one probe of a silent path to the next, unless half a round trip is longer.
-/// So often a voice call sends packets, and most probes are smaller than those.
-const PROBE_INTERVAL_MIN: Duration = Duration::from_millis(20);
-/// For how long a silent path is probed so often while something waits to get through: what waits
-/// is there two round trips after the path is back.
+/// How many probes of a silent path leave in a round trip while something waits to get through. What
+/// was on its way when the path went away is sent again when a probe has been acknowledged, and is
+/// there a round trip and a half after that probe left: within two of the path's return.
+const PROBES_A_ROUND_TRIP: u32 = 4;
+/// The least time from one of those to the next. A video call sends packets as often, and most probes
+/// are smaller than those.
+const PROBE_INTERVAL_MIN: Duration = Duration::from_millis(10);
+/// For how long it is probed so often.
 const PROBED_OFTEN_MAX: Duration = Duration::from_secs(120);
 /// How soon before the last sign of life a stream has to have moved for it to wait now.
 const WORK_RECENT: Duration = Duration::from_secs(1);
@@ -171,7 +174,7 @@ impl Ear {
     /// How long to wait for the next sign before asking for one again, while something waits to get
     /// through or nothing does.
     fn probe_interval(&self, something_waits: bool, now: Timestamp) -> Duration {
-        let least = (self.round_trip / 2).max(PROBE_INTERVAL_MIN);
+        let least = (self.round_trip / PROBES_A_ROUND_TRIP).max(PROBE_INTERVAL_MIN);
         let silence = now.since(self.heard_at);
         if something_waits && silence < PROBED_OFTEN_MAX {
             return least;
