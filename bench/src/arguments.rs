@@ -62,7 +62,7 @@ pub(crate) enum Command {
     Priority(Priority),
     /// Congestion controllers against each other, over modelled paths in virtual time.
     Congestion(Congestion),
-    /// All scenarios, tiny: whether they work.
+    /// All scenarios but `congestion`, tiny: whether they work.
     Smoke,
     /// The raw quinn process. Ends when its input does.
     #[command(hide = true)]

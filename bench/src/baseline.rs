@@ -13,14 +13,13 @@ use std::{io, net::UdpSocket, sync::Arc, time::Duration};
 
 use quinn::{IdleTimeout, TransportConfig, VarInt};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use skein_net::listen::{STREAM_BYTES_DOWN, STREAM_BYTES_UP};
 
 /// Streams that a client may have open, as at Skein after login.
 const STREAMS_MAX: u32 = 16;
-/// Bytes that a stream may hold unread, as at Skein: what can come in while the disk is synced.
-const STREAM_RECEIVE_BYTES: u32 = 2 * 1024 * 1024;
 /// As at Skein.
-const IDLE_TIMEOUT_MS: u32 = 60_000;
-/// As at Skein's clients.
+const IDLE_TIMEOUT_MS: u32 = 120_000;
+/// As at the clients that the bench makes of Skein.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Bytes that the kernel is asked to buffer, as at Skein.
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
@@ -46,7 +45,7 @@ fn transport(is_client: bool) -> Arc<TransportConfig> {
     config
         .max_concurrent_bidi_streams(STREAMS_MAX.into())
         .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .stream_receive_window(STREAM_RECEIVE_BYTES.into())
+        .stream_receive_window(if is_client { STREAM_BYTES_DOWN } else { STREAM_BYTES_UP }.into())
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))));
     if is_client {
         config.keep_alive_interval(Some(KEEP_ALIVE));

@@ -45,8 +45,8 @@ const PROBE_PACKETS: u64 = 2;
 /// of that): one that was lost in a blackout and comes with the first packet after it makes 60 s of
 /// 40 ms, by which quinn would pace for seconds. A queue that empties at once does not do that.
 const MISLED_TIMES: f64 = 8.0;
-/// As many times as long as the last, and so many seconds, a round trip can only be that of an
-/// acknowledgement that was away.
+/// A round trip that is longer than so many seconds, and as many times as long as the last, can only be
+/// that of an acknowledgement that was away.
 const AWAY_SECONDS: f64 = 1.0;
 /// A window that quinn does not pace.
 const UNPACED: u64 = u32::MAX as u64 + 1;

@@ -6,7 +6,7 @@
 //! of the same number serves WebSocket for clients whose network drops UDP ([`qmux`]).
 //!
 //! **Architecture Invariant**: this is the only crate of the server and of the SDK that names
-//! quinn. What its callers see is the same over QUIC, WebTransport and the TCP fallback.
+//! quinn. What its callers see is the same over QUIC and the TCP fallback.
 
 pub mod admission;
 pub mod congestion;

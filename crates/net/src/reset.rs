@@ -3,7 +3,7 @@
 //! Their packets belong to connections that it knows nothing of. It answers them with a stateless
 //! reset (RFC 9000, section 10.3), which a client believes if it bears the token that was made with
 //! the same key. So that key comes from the [`Secret`], which outlives the process and the
-//! certificates that come and go meanwhile. Without it, clients would wait out the idle timeout.
+//! certificates that come and go meanwhile. Without it, clients would know it by silence only.
 
 use std::time::Duration;
 

@@ -44,7 +44,8 @@ const RECEIVE_BYTES_AFTER_LOGIN: u64 = transport::BYTES_UP as u64;
 const _: () = assert!(RECEIVE_BYTES_AFTER_LOGIN >= 4 * STREAM_RECEIVE_BYTES);
 /// Bytes that one stream may hold unsent before login.
 const STREAM_SEND_BYTES_BEFORE_LOGIN: usize = 64 * 1024;
-/// Bytes that one stream may hold unsent after login: with all streams 2 MiB, as over QUIC.
+/// Bytes that one stream may hold unsent after login: with all streams 2 MiB. Over QUIC it is more,
+/// since what is under way counts there.
 const STREAM_SEND_BYTES_AFTER_LOGIN: usize = 128 * 1024;
 
 /// How long a silent WebSocket is kept at most. TCP outlives no change of network, and after a long
