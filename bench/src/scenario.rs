@@ -13,7 +13,8 @@ use crate::{
     report::Report,
 };
 
-/// Runs every scenario but the model of `congestion` with a load that takes seconds, to show that it works.
+/// Runs every scenario but the model of `congestion` with a load that takes seconds, to show that it
+/// works.
 pub(crate) async fn smoke(report: &mut Report) -> Result<(), Failure> {
     pingpong::run(&Pingpong::tiny(), report).await?;
     transfer::run(&Transfer::tiny(), report).await?;

@@ -13,10 +13,10 @@ const STREAMS_BEFORE_LOGIN: u32 = 4;
 const STREAMS_AFTER_LOGIN: u32 = 16;
 /// Bytes that one stream may hold unread at a server: no upload runs further ahead.
 pub const STREAM_BYTES_UP: u32 = 2 * 1024 * 1024;
-/// The same at a client: 400 Mbit/s at 80 ms, 160 Mbit/s at 200 ms. With more, a path that loses much
+/// The same at a client: 300 Mbit/s at 80 ms, 120 Mbit/s at 200 ms. With more, a path that loses much
 /// could end a connection: quinn gives it up when what has arrived of a stream is in over 1,024
-/// pieces, and 4 MiB of which half is lost by chance are some 900.
-pub const STREAM_BYTES_DOWN: u32 = 4 * 1024 * 1024;
+/// pieces, as 4 MiB may be from 40 % on.
+pub const STREAM_BYTES_DOWN: u32 = 3 * 1024 * 1024;
 /// Bytes that a connection may hold unread before login. A longer hello arrives all the same, as
 /// it is read.
 const RECEIVE_BYTES_BEFORE_LOGIN: u32 = 64 * 1024;

@@ -43,7 +43,8 @@ const PROVE_WITHIN: Duration = Duration::from_millis(100);
 
 /// How many probes of a silent path leave in a round trip while something waits to get through. What
 /// was on its way when the path went away is sent again when a probe has been acknowledged, and is
-/// there a round trip and a half after that probe left: within two of the path's return.
+/// there a round trip and a half after that probe left: within two of the path's return, where they
+/// take 20 ms or more.
 const PROBES_A_ROUND_TRIP: u32 = 4;
 /// The least time from one of those to the next. A video call sends packets as often, and most probes
 /// are smaller than those.
