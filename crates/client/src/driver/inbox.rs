@@ -34,6 +34,7 @@ impl Driver {
         match news {
             News::Connected { line, node } => {
                 self.line = Some(line);
+                self.note_route();
                 self.moved(node).await;
                 self.parts.session.handle_dialed(now);
             }

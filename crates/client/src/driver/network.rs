@@ -53,6 +53,12 @@ impl Driver {
         self.look_at_route(Duration::ZERO);
     }
 
+    /// Takes the way that packets to the server go for that of a connection that has just been made.
+    pub(super) fn note_route(&mut self) {
+        self.network.route = None;
+        self.look_at_route(Duration::ZERO);
+    }
+
     /// Looks which way packets to the server go, unless that was known so recently.
     pub(super) fn look_at_route(&mut self, recently: Duration) {
         let Some(to) = self.line.as_ref().map(|line| line.connection.peer()) else { return };
