@@ -13,7 +13,7 @@ use std::{io, net::UdpSocket, sync::Arc, time::Duration};
 
 use quinn::{IdleTimeout, TransportConfig, VarInt};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use skein_net::listen::{STREAM_BYTES_DOWN, STREAM_BYTES_UP};
+use skein_net::transport::{STREAM_BYTES_DOWN, STREAM_BYTES_UP};
 
 /// Streams that a client may have open, as at Skein after login.
 const STREAMS_MAX: u32 = 16;

@@ -11,7 +11,7 @@ use quinn_proto::{
     congestion::{BbrConfig, CubicConfig, NewRenoConfig},
 };
 use serde::Serialize;
-use skein_net::listen::{BYTES_DOWN, STREAM_BYTES_DOWN, STREAM_BYTES_UP};
+use skein_net::transport::{BYTES_DOWN, STREAM_BYTES_DOWN, STREAM_BYTES_UP};
 
 use self::{copa::Copa, rule::Factory};
 use super::{

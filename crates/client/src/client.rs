@@ -16,9 +16,12 @@ use skein_core::{
     refusal::{Code, Refusal},
     sync::{INITIAL_HISTORY_ENTRIES, KEEP_ALIVE, Session, Start},
 };
-use skein_net::dial::{DialConfig, Dialer};
+use skein_net::{
+    dial::{DialConfig, Dialer},
+    transport::UNREAD_BYTES_DOWN,
+};
 use skein_wire::pb;
-use tokio::sync::{Notify, broadcast, oneshot};
+use tokio::sync::{Notify, Semaphore, broadcast, oneshot};
 
 pub use self::{messages::Delivery, people::Peer};
 use crate::{
@@ -46,6 +49,8 @@ pub struct Client {
     pub(crate) events: broadcast::Sender<Event>,
     /// Told when this process has changed the queue of transfers.
     pub(crate) queue_changed: Arc<Notify>,
+    /// Bytes that the ranges of files which are asked for may come to unread, all together.
+    pub(crate) unread: Arc<Semaphore>,
     handle: Arc<Mutex<Option<Handle>>>,
     /// What connects, once something has connected. It outlives its connections, because nodes have
     /// given it tickets, and networks have shown whether they let QUIC through.
@@ -61,7 +66,8 @@ impl Client {
         let (events, _) = broadcast::channel(EVENTS_WAITING_MAX);
         let home = Home::open(folder)?;
         let (queue_changed, handle, dialer) = (Arc::default(), Arc::default(), Arc::default());
-        Ok(Self { home, events, queue_changed, handle, dialer })
+        let unread = Arc::new(Semaphore::new(UNREAD_BYTES_DOWN as usize));
+        Ok(Self { home, events, queue_changed, unread, handle, dialer })
     }
 
     /// The server that was used last from this home.

@@ -7,6 +7,7 @@
 mod download;
 mod job;
 mod queue;
+mod ranges;
 mod runner;
 mod source;
 mod upload;
@@ -26,7 +27,7 @@ pub use queue::{Direction, Failure, Transfer};
 use skein_core::{
     refusal::{Code, Refusal},
     time::Timestamp,
-    transfer::{Meter, Next, Patience},
+    transfer::{Meter, Next, Path, Patience},
 };
 use skein_net::{Connection, stream::StreamError};
 use tokio::sync::watch;
@@ -223,6 +224,11 @@ async fn in_time<T>(connection: &Connection, next: impl Future<Output = T>) -> O
         }
     }
     None
+}
+
+/// What the transport knows of the path now.
+fn path_of(connection: &Connection) -> Path {
+    Path { round_trip: connection.round_trip(), lost: connection.packets_lost() }
 }
 
 fn ended(code: Code) -> Refusal {

@@ -30,7 +30,7 @@ pub mod secret;
 pub mod stream;
 mod tls;
 mod token;
-mod transport;
+pub mod transport;
 pub mod watch;
 mod websocket;
 

@@ -23,8 +23,6 @@ use crate::{
     websocket::listen::{self, WebSocketArriving, WebSocketListener},
 };
 
-pub use crate::transport::{BYTES_DOWN, SOCKET_BUFFER_BYTES, STREAM_BYTES_DOWN, STREAM_BYTES_UP};
-
 /// How often a number that is free for UDP is tried for TCP.
 const NUMBERS_MAX: usize = 16;
 

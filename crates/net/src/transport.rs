@@ -26,6 +26,9 @@ const RECEIVE_BYTES_BEFORE_LOGIN: u32 = 64 * 1024;
 pub(crate) const BYTES_UP: u32 = 4 * STREAM_BYTES_UP;
 /// The same at a client, and what either may have sent that is not acknowledged.
 pub const BYTES_DOWN: u32 = 4 * STREAM_BYTES_DOWN;
+/// Bytes that streams which a client does not read just now may come to: as much as one stream may
+/// hold is left for what it does read.
+pub const UNREAD_BYTES_DOWN: u32 = BYTES_DOWN - STREAM_BYTES_DOWN;
 /// Bytes sent and not acknowledged before login.
 const SEND_BYTES_BEFORE_LOGIN: u64 = 256 * 1024;
 /// Bytes that the kernel is asked to buffer for the UDP socket in each direction.

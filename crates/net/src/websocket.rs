@@ -21,7 +21,7 @@ use crate::{
         RECORD_BYTES_MAX,
         mux::{Config, End},
     },
-    transport,
+    transport::{BYTES_DOWN, STREAM_BYTES_DOWN, STREAM_BYTES_UP},
 };
 
 /// Where a WebSocket is asked for.
@@ -34,14 +34,8 @@ const SUBPROTOCOL: &str = "qmux-02.skein-1";
 const STREAMS_BEFORE_LOGIN: u64 = 4;
 /// Streams that a client may have open after it has logged in.
 const STREAMS_AFTER_LOGIN: u64 = 16;
-/// Bytes that one stream may hold unread.
-const STREAM_RECEIVE_BYTES: u64 = transport::STREAM_BYTES_UP as u64;
-/// Bytes that a connection may hold unread before login.
+/// Bytes that a connection may hold unread at a server before login.
 const RECEIVE_BYTES_BEFORE_LOGIN: u64 = 64 * 1024;
-/// Bytes that a connection may hold unread after login, as over QUIC: three streams of bulk that
-/// nobody reads leave what the session needs.
-const RECEIVE_BYTES_AFTER_LOGIN: u64 = transport::BYTES_UP as u64;
-const _: () = assert!(RECEIVE_BYTES_AFTER_LOGIN >= 4 * STREAM_RECEIVE_BYTES);
 /// Bytes that one stream may hold unsent before login.
 const STREAM_SEND_BYTES_BEFORE_LOGIN: usize = 64 * 1024;
 /// Bytes that one stream may hold unsent after login: with all streams 2 MiB. Over QUIC it is more,
@@ -59,7 +53,7 @@ fn server_config(idle_timeout: Duration, datagrams: bool) -> Config {
         client: false,
         streams: STREAMS_BEFORE_LOGIN,
         receive_bytes: RECEIVE_BYTES_BEFORE_LOGIN,
-        stream_receive_bytes: STREAM_RECEIVE_BYTES,
+        stream_receive_bytes: STREAM_BYTES_UP.into(),
         stream_send_bytes: STREAM_SEND_BYTES_BEFORE_LOGIN,
         idle_timeout: idle_timeout.min(IDLE_TIMEOUT_MAX),
         keep_alive: None,
@@ -71,8 +65,8 @@ fn client_config(idle_timeout: Duration, keep_alive: Duration, datagrams: bool) 
     Config {
         client: true,
         streams: 0,
-        receive_bytes: RECEIVE_BYTES_AFTER_LOGIN,
-        stream_receive_bytes: STREAM_RECEIVE_BYTES,
+        receive_bytes: BYTES_DOWN.into(),
+        stream_receive_bytes: STREAM_BYTES_DOWN.into(),
         stream_send_bytes: STREAM_SEND_BYTES_AFTER_LOGIN,
         idle_timeout: idle_timeout.min(IDLE_TIMEOUT_MAX),
         keep_alive: Some(keep_alive),

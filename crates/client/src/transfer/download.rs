@@ -1,6 +1,7 @@
 //! Fetches a file.
 
 use std::{
+    cmp::Ordering,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -12,18 +13,16 @@ use skein_core::{
     refusal::Code,
     transfer::{Download, Patience},
 };
-use skein_net::{priority::Priority, stream::Receiver};
-use skein_wire::{
-    pb::{self, download_status::Kind},
-    transfer::DownloadRequest,
-};
+use skein_wire::transfer::DownloadRequest;
 use tokio::{
     fs::{File, OpenOptions},
     io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt},
 };
 
 use super::{
-    Current, PIECE_BYTES, Phase, Progress, Reporter, Stop, Watcher, in_time, upload::blocking,
+    Current, PIECE_BYTES, Phase, Progress, Reporter, Stop, Watcher, in_time,
+    ranges::{Opened, Streams},
+    upload::blocking,
 };
 use crate::{Client, Error};
 
@@ -31,6 +30,8 @@ use crate::{Client, Error};
 pub(super) struct Fetching {
     request: DownloadRequest,
     download: Download,
+    /// It is not complete at the server: what of it is there comes as it is received.
+    is_coming: bool,
     file: File,
     part: PathBuf,
     /// What the home calls the partial file.
@@ -57,8 +58,7 @@ impl Client {
         replace: bool,
         progress: impl Fn(Progress) + Send + Sync + 'static,
     ) -> Result<(), Error> {
-        let patience = Patience::default();
-        self.fetch(attachment, variant, to, replace, patience, Arc::new(progress)).await
+        self.fetch(attachment, variant, to, replace, false, Arc::new(progress)).await
     }
 
     /// Fetches a file that is still coming, as [`download`](Self::download) does; but while its sender
@@ -73,8 +73,7 @@ impl Client {
         replace: bool,
         progress: impl Fn(Progress) + Send + Sync + 'static,
     ) -> Result<(), Error> {
-        let (variant, patience) = (Variant::Original, Patience::for_coming());
-        self.fetch(attachment, variant, to, replace, patience, Arc::new(progress)).await
+        self.fetch(attachment, Variant::Original, to, replace, true, Arc::new(progress)).await
     }
 
     async fn fetch(
@@ -83,13 +82,15 @@ impl Client {
         variant: Variant,
         to: &Path,
         replace: bool,
-        mut patience: Patience,
+        is_coming: bool,
         watcher: Watcher,
     ) -> Result<(), Error> {
         if let Some(id) = self.home.queued_download(target_key(to)?).await? {
             return Err(Error::InQueue(id));
         }
         let mut fetching = self.prepare_fetching(attachment, variant, to, replace, watcher).await?;
+        fetching.is_coming = is_coming;
+        let mut patience = if is_coming { Patience::for_coming() } else { Patience::default() };
         loop {
             let before = fetching.offset();
             let Err(stop) = self.try_fetching(&mut fetching).await else { return Ok(()) };
@@ -132,12 +133,22 @@ impl Client {
         let request = DownloadRequest { blob: attachment.blob, variant, offset: 0, length: None };
         let reporter = Reporter::new(watcher, promised.map(|(size, _)| size));
         let (download, to) = (Download::new(promised), to.to_owned());
-        let mut fetching = Fetching { request, download, file, part, key, to, replace, reporter };
+        let mut fetching = Fetching {
+            request,
+            download,
+            is_coming: false,
+            file,
+            part,
+            key,
+            to,
+            replace,
+            reporter,
+        };
         fetching.read_back(promised).await?;
         Ok(fetching)
     }
 
-    /// Fetches what is missing over one stream. If that is all, gives the file its name.
+    /// Fetches what is missing over one connection. If that is all, gives the file its name.
     pub(super) async fn try_fetching(&self, fetching: &mut Fetching) -> Result<(), Stop> {
         if !fetching.download.is_complete() {
             self.try_download(fetching).await?;
@@ -155,39 +166,26 @@ impl Client {
         Ok(self.home.forget_download(key.clone()).await?)
     }
 
-    /// Opens a stream for what is missing and takes it in until its end.
+    /// Opens streams for what is missing and takes it in until its end.
     async fn try_download(&self, fetching: &mut Fetching) -> Result<(), Stop> {
         let Some(mut current) = self.transfer_connection().await? else { return Err(Stop::Lost) };
-        let priority = match fetching.request.variant {
-            Variant::Original => Priority::Bulk,
-            Variant::Thumbnail => Priority::Thumbnail,
-        };
         let request = DownloadRequest { offset: fetching.offset(), ..fetching.request };
-        let connection = current.connection.clone();
-        let asking = async {
-            let opened = connection.open(priority).await;
-            let (mut sender, mut receiver) = opened.map_err(|_| Stop::Lost)?;
-            let open = pb::Open { kind: Some(pb::open::Kind::Download(request.into())) };
-            sender.frame(&open).await?;
-            sender.finish();
-            let status = in_time(&connection, receiver.frame::<pb::DownloadStatus>()).await;
-            Ok::<_, Stop>((receiver, status.ok_or(Stop::Lost)??))
-        };
-        let (mut receiver, status) = tokio::select! {
-            asked = asking => asked?,
-            () = current.moved() => return Err(Stop::Moved),
-        };
-        let header = match status.and_then(|status| status.kind) {
-            Some(Kind::Header(header)) => header,
-            Some(Kind::Error(error)) => return Err(Stop::Refused(error.into())),
-            None => return Err(Stop::Lost),
-        };
-        let hash = <[u8; 32]>::try_from(&header.blake3[..]).ok();
-        let accepted = fetching.download.handle_header(header.size, hash, header.length);
-        accepted.map_err(Error::from)?;
-        fetching.reporter.total = Some(header.size);
-        fetching.reporter.begin(Phase::Opened, fetching.offset());
-        fetching.take_all(&mut receiver, &mut current).await
+        let size = fetching.download.size().filter(|_| !fetching.is_coming);
+        let mut streams = Streams::new(&current.connection, request, size, &self.unread);
+        let mut begun = false;
+        loop {
+            let opened = tokio::select! {
+                next = streams.next() => next?,
+                () = current.moved() => return Err(Stop::Moved),
+            };
+            let Some(opened) = opened else { break };
+            fetching.accept(&opened)?;
+            if !std::mem::replace(&mut begun, true) {
+                fetching.reporter.begin(Phase::Opened, fetching.offset());
+            }
+            fetching.take(opened, &mut streams, &mut current).await?;
+        }
+        if fetching.download.is_complete() { Ok(()) } else { Err(Stop::Lost) }
     }
 }
 
@@ -220,16 +218,32 @@ impl Fetching {
         }
     }
 
-    async fn take_all(
+    /// Whether what the server offers is what was asked for.
+    fn accept(&mut self, opened: &Opened) -> Result<(), Error> {
+        let header = &opened.header;
+        let hash = <[u8; 32]>::try_from(&header.blake3[..]).ok();
+        self.download.handle_header(header.size, hash, header.length)?;
+        if let Some(length) = opened.length.filter(|length| *length != header.length) {
+            let text = format!("{} bytes of a file instead of {length}", header.length);
+            return Err(Error::BadAnswer(text));
+        }
+        self.reporter.total = Some(header.size);
+        Ok(())
+    }
+
+    /// Takes in a range until its end.
+    async fn take(
         &mut self,
-        receiver: &mut Receiver,
+        mut opened: Opened,
+        streams: &mut Streams,
         current: &mut Current,
     ) -> Result<(), Stop> {
+        let end = self.offset() + opened.header.length;
         let connection = current.connection.clone();
         loop {
             let next = tokio::select! {
                 // The server is there: of a file that is still coming it may have nothing to say.
-                next = in_time(&connection, receiver.bytes(PIECE_BYTES)) => {
+                next = in_time(&connection, opened.receiver.bytes(PIECE_BYTES)) => {
                     next.ok_or(Stop::Ended(Code::TimedOut))??
                 }
                 () = current.moved() => return Err(Stop::Moved),
@@ -239,9 +253,16 @@ impl Fetching {
             self.file.write_all(&bytes).await.map_err(Error::file(&self.part))?;
             self.file.flush().await.map_err(Error::file(&self.part))?;
             self.download.handle_bytes(&bytes).map_err(Error::from)?;
-            self.reporter.report(Phase::Receiving, self.download.offset());
+            self.reporter.report(Phase::Receiving, self.offset());
+            streams.taken(self.offset());
         }
-        if self.download.is_complete() { Ok(()) } else { Err(Stop::Lost) }
+        match self.offset().cmp(&end) {
+            Ordering::Equal => Ok(()),
+            Ordering::Less => Err(Stop::Lost),
+            Ordering::Greater => {
+                Err(Error::BadAnswer("more bytes of a file than announced".to_owned()).into())
+            }
+        }
     }
 }
 

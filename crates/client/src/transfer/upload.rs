@@ -11,7 +11,7 @@ use skein_core::{
     entry::{Content, Draft},
     id::{BlobId, ConversationId, EntryId, UploadId},
     port::resource::{Offsets, UploadSpec},
-    transfer::{self, Patience, Upload},
+    transfer::{Patience, Upload},
 };
 use skein_net::{
     Connection,
@@ -24,7 +24,7 @@ use tokio::{
     sync::Notify,
 };
 
-use super::{Phase, Progress, Reporter, Stop, Watcher, in_time, source::Source};
+use super::{Phase, Progress, Reporter, Stop, Watcher, in_time, path_of, source::Source};
 use crate::{Client, Delivery, Error, home::UploadRecord};
 
 /// A file on its way: what a try needs, and what one leaves to the next.
@@ -264,11 +264,7 @@ impl Flow<'_> {
                 Some(Kind::Progress(progress)) => {
                     let offsets =
                         Offsets { received: progress.received, durable: progress.durable };
-                    let path = transfer::Path {
-                        round_trip: self.connection.round_trip(),
-                        lost: self.connection.packets_lost(),
-                    };
-                    let now = self.reporter.now();
+                    let (path, now) = (path_of(self.connection), self.reporter.now());
                     let accepted = lock(self.upload).handle_progress(offsets, path, now);
                     if let Err(bad) = accepted {
                         return Ok(Said::Over(Err(Error::BadAnswer(bad.to_string()))));

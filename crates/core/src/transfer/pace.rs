@@ -8,6 +8,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use super::path::{Path, Shortest};
 use crate::{limit::UPLOAD_AHEAD_BYTES_MAX, time::Timestamp};
 
 /// Bytes ahead before anything is known of the path: more than QUIC sends in its first round trip.
@@ -46,18 +47,7 @@ const ROUNDS: usize = 8;
 pub struct Pace {
     rounds: VecDeque<Passed>,
     round: Option<Round>,
-    /// The shortest round trip of this stream.
-    shortest: Option<Duration>,
-}
-
-/// What the transport knows of the path.
-#[derive(Debug, Clone, Copy)]
-pub struct Path {
-    /// How long a packet and its acknowledgement take together, as estimated now.
-    pub round_trip: Duration,
-    /// Packets that were lost so far. `None` where the transport does not tell, as over TCP: there what
-    /// is ahead waits in queues of this host, and the round trip counts them.
-    pub lost: Option<u64>,
+    shortest: Shortest,
 }
 
 /// A round that has ended.
@@ -82,9 +72,9 @@ struct Round {
 
 impl Pace {
     /// A new stream, perhaps over another connection: what was under way is not.
-    pub const fn reopened(&mut self) {
+    pub fn reopened(&mut self) {
         self.round = None;
-        self.shortest = None;
+        self.shortest = Shortest::default();
     }
 
     /// Everything before `sent` is with the transport, of which the server has `received`.
@@ -94,7 +84,7 @@ impl Pace {
 
     /// The server has `received`; all before `sent` is with the transport, which knows this `path`.
     pub fn handle_received(&mut self, received: u64, sent: u64, path: Path, now: Timestamp) {
-        let path = self.without_own_queue(path);
+        let path = self.shortest.without_own_queue(path);
         // Not before a round trip is over: where reports were held up and come all at once, the time
         // between two of them says nothing about the path.
         let is_over =
@@ -111,17 +101,6 @@ impl Pace {
         // Where nothing is under way, the next round begins with the next piece.
         let more = sent > received;
         self.round = more.then_some(Round { began: now, received, until: sent });
-    }
-
-    /// The path as it is where nothing waits. A transport that does not tell of losses cannot move to
-    /// a longer path either, so the shortest round trip holds.
-    fn without_own_queue(&mut self, path: Path) -> Path {
-        let shortest = self.shortest.map_or(path.round_trip, |known| known.min(path.round_trip));
-        self.shortest = Some(shortest);
-        match path.lost {
-            Some(_) => path,
-            None => Path { round_trip: shortest, ..path },
-        }
     }
 
     /// Bytes that may be with the transport beyond what the server has received.

@@ -12,14 +12,13 @@ use std::{
 use bytes::Bytes;
 use skein_core::refusal::Code;
 
-use super::{
-    RECEIVE_BYTES_AFTER_LOGIN, STREAM_SEND_BYTES_AFTER_LOGIN, STREAMS_AFTER_LOGIN, closed,
-};
+use super::{STREAM_SEND_BYTES_AFTER_LOGIN, STREAMS_AFTER_LOGIN, closed};
 use crate::{
     connection::Closed,
     datagram::{self, DatagramError, Dropped},
     qmux::mux::{Bells, Broken, Mux, Opened, StreamBells},
     stream::StreamError,
+    transport::BYTES_UP,
 };
 
 /// What its task and its users share.
@@ -110,7 +109,7 @@ impl Line {
     /// The peer has logged in.
     pub(crate) fn raise(&self) {
         let mut mux = self.shared().mux();
-        mux.raise(STREAMS_AFTER_LOGIN, RECEIVE_BYTES_AFTER_LOGIN);
+        mux.raise(STREAMS_AFTER_LOGIN, BYTES_UP.into());
         mux.enlarge_queues(STREAM_SEND_BYTES_AFTER_LOGIN);
     }
 

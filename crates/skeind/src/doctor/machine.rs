@@ -13,7 +13,7 @@ use super::Finding;
 use crate::{Config, folder};
 
 /// Bytes of socket buffers that the chat role asks for.
-const UDP_BUFFER_BYTES: u64 = skein_net::listen::SOCKET_BUFFER_BYTES as u64;
+const UDP_BUFFER_BYTES: u64 = skein_net::transport::SOCKET_BUFFER_BYTES as u64;
 /// Open files that a server needs at least: streams over QUIC share one socket, but HTTP, roles,
 /// the database and uploads have one each.
 const OPEN_FILES_MIN: u64 = 4096;

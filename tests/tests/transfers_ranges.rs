@@ -1,0 +1,110 @@
+//! A download over a path that holds more than one stream may have unread: several ranges are under way at
+//! once, no byte comes twice, and an interruption costs no more than elsewhere.
+
+use std::{fs, path::Path, time::Duration};
+
+use skein_net::transport::STREAM_BYTES_DOWN;
+use skein_testkit::{
+    cli::{Cli, Watcher},
+    network::{Conditions, UdpRelay},
+    port,
+    server::Server,
+    transfer::Synthetic,
+};
+
+const MIB: u64 = 1024 * 1024;
+const FILE_BYTES: u64 = 48 * MIB;
+/// A path that holds 5 MB.
+const BITS_PER_SECOND: u64 = 100_000_000;
+const DELAY: Duration = Duration::from_millis(200);
+/// More than one stream may hold unread, and a piece that the server has in its hand.
+const SEVERAL_BYTES: u64 = STREAM_BYTES_DOWN as u64 + MIB;
+
+struct Scene {
+    server: Server,
+    observe: String,
+    /// Held: it ends with this.
+    _relay: UdpRelay,
+    alice: Cli,
+    bob: Cli,
+}
+
+impl Scene {
+    /// Alice has sent bob a file, and the path becomes long.
+    fn new() -> Self {
+        let observe = format!("127.0.0.1:{}", port::free());
+        let config = format!("[observe]\nlisten = \"{observe}\"\n");
+        let (server, relay) = Server::behind_a_relay(&config);
+        let (alice, bob) = Cli::contacts(server.http());
+        let file = Synthetic::new(FILE_BYTES, 7);
+        let mut bytes = Vec::new();
+        while (bytes.len() as u64) < FILE_BYTES {
+            let at = bytes.len() as u64;
+            bytes.extend_from_slice(&file.piece(at, FILE_BYTES - at));
+        }
+        fs::write(alice.path("sea.bin"), bytes).expect("the folder is ours");
+        alice.json(&["send", "bob", "--file", "sea.bin"]);
+        let path = Conditions::delayed(DELAY);
+        relay.set_both(path.with_rate(BITS_PER_SECOND, Duration::from_millis(100)));
+        Self { server, observe, _relay: relay, alice, bob }
+    }
+
+    /// Bytes of files that the server has sent.
+    async fn sent(&self) -> u64 {
+        let response = reqwest::get(format!("http://{}/metrics", self.observe)).await;
+        let text = response.expect("an answer").text().await.expect("a text");
+        let name = "skein_chat_transfer_bytes_total{direction=\"down\"}";
+        let value = text.lines().find_map(|line| line.strip_prefix(name));
+        value.map_or(0, |value| value.trim().parse().expect("a number"))
+    }
+
+    /// Waits until more is on its way to bob than one range may be. How much bob has then.
+    async fn several_ranges(&self) -> u64 {
+        let part = self.bob.path("copy.bin.part");
+        skein_testkit::eventually("several ranges are under way", || async {
+            let sent = self.sent().await;
+            sent > length(&part) + SEVERAL_BYTES
+        })
+        .await;
+        length(&part)
+    }
+
+    async fn await_file(&self, mut client: Watcher) {
+        let copy = self.bob.path("copy.bin");
+        let is_there = || std::future::ready(copy.exists());
+        skein_testkit::eventually("the file is there", is_there).await;
+        assert!(client.wait().0.success());
+        self.assert_same();
+    }
+
+    fn assert_same(&self) {
+        let (copy, original) = (self.bob.path("copy.bin"), self.alice.path("sea.bin"));
+        assert!(fs::read(copy).expect("there") == fs::read(original).expect("there"));
+    }
+}
+
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |found| found.len())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_ranges_are_under_way_at_once_and_no_byte_comes_twice() {
+    let scene = Scene::new();
+    let client = scene.bob.start(&["get", "alice", "1", "-o", "copy.bin"]);
+    scene.several_ranges().await;
+    scene.await_file(client).await;
+    assert_eq!(scene.sent().await, FILE_BYTES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interruption_leaves_what_was_taken() {
+    let mut scene = Scene::new();
+    let client = scene.bob.start(&["get", "alice", "1", "-o", "copy.bin"]);
+    let taken = scene.several_ranges().await;
+    scene.server.kill();
+    scene.server.restart();
+    scene.await_file(client).await;
+    let again = scene.sent().await;
+    println!("{taken} bytes were there, {again} came afterwards");
+    assert!(taken > 0 && again <= FILE_BYTES - taken, "{again} and {taken}");
+}
