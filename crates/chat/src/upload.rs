@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::FutureExt;
 use skein_bus::hint::{Hint, Topic};
 use skein_core::{
     coming::{Coming, Destination},
@@ -122,7 +121,7 @@ async fn store(
     receiver: &mut Receiver,
 ) -> Result<BlobInfo, Refusal> {
     loop {
-        let piece = in_time(config.stall_timeout(), next_piece(receiver)).await??;
+        let piece = in_time(config.stall_timeout(), receiver.arrived(PIECE_BYTES_MAX)).await??;
         if piece.is_empty() {
             return sink.finish().await;
         }
@@ -130,21 +129,6 @@ async fn store(
         let offsets = sink.write(piece).await?;
         say(sender, config, Kind::Progress(offsets.into())).await?;
     }
-}
-
-/// Waits for bytes, then takes all that have arrived. Empty at the end of the stream.
-async fn next_piece(receiver: &mut Receiver) -> Result<Vec<Bytes>, Refusal> {
-    let Some(first) = receiver.bytes(PIECE_BYTES_MAX).await? else { return Ok(Vec::new()) };
-    let mut length = first.len();
-    let mut piece = vec![first];
-    while length < PIECE_BYTES_MAX {
-        // The end of the stream shows again at the next call.
-        let arrived = receiver.bytes(PIECE_BYTES_MAX - length).now_or_never().transpose()?;
-        let Some(Some(bytes)) = arrived else { break };
-        length += bytes.len();
-        piece.push(bytes);
-    }
-    Ok(piece)
 }
 
 /// Tells the client, which must take it in time: the stream is not held for one that does not read.

@@ -1,6 +1,7 @@
 //! A stream: frames first, then perhaps raw bytes.
 
 use bytes::Bytes;
+use futures::FutureExt;
 use prost::{Message, Name};
 use skein_core::refusal::{Code, Refusal};
 use skein_wire::frame::{self, Decoder, FrameError};
@@ -185,6 +186,24 @@ impl Receiver {
             return Ok(Some(rest));
         }
         self.chunk(max).await
+    }
+
+    /// Waits for raw bytes, then takes all that have arrived, at most `max`: for work that costs by
+    /// the piece. Empty at the end of the stream. Nothing is lost if this is cancelled.
+    ///
+    /// # Errors
+    /// If the stream or the connection has ended early.
+    pub async fn arrived(&mut self, max: usize) -> Result<Vec<Bytes>, StreamError> {
+        let Some(first) = self.bytes(max).await? else { return Ok(Vec::new()) };
+        let mut length = first.len();
+        let mut pieces = vec![first];
+        while length < max {
+            // An end, of whatever kind, shows again at the next call.
+            let Some(Ok(Some(bytes))) = self.bytes(max - length).now_or_never() else { break };
+            length += bytes.len();
+            pieces.push(bytes);
+        }
+        Ok(pieces)
     }
 
     /// Tells the peer that nothing more will be read, and why.

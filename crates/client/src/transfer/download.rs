@@ -243,12 +243,15 @@ impl Fetching {
         loop {
             let next = tokio::select! {
                 // The server is there: of a file that is still coming it may have nothing to say.
-                next = in_time(&connection, opened.receiver.bytes(PIECE_BYTES)) => {
+                next = in_time(&connection, opened.receiver.arrived(PIECE_BYTES)) => {
                     next.ok_or(Stop::Ended(Code::TimedOut))??
                 }
                 () = current.moved() => return Err(Stop::Moved),
             };
-            let Some(bytes) = next else { break };
+            if next.is_empty() {
+                break;
+            }
+            let bytes = next.concat();
             // Counts only once it is in the file: this may end at any await.
             self.file.write_all(&bytes).await.map_err(Error::file(&self.part))?;
             self.file.flush().await.map_err(Error::file(&self.part))?;

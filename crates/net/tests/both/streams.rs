@@ -48,6 +48,41 @@ async fn frames_then_raw_bytes() {
 }
 
 #[tokio::test]
+async fn what_has_arrived_is_taken_at_once_and_no_end_is_lost() {
+    over_each("arrived", |pair| async move {
+        let (server, client) = pair.connect().await;
+        for whole in [true, false] {
+            let (mut sender, _receiver) = client.open(Priority::Bulk).await.expect("a stream");
+            sender.bytes(Bytes::from_static(&[0])).await.expect("sent");
+            let (_reply, mut receiver) = server.accept().await.expect("a stream");
+            for _ in 0..40 {
+                sender.bytes(Bytes::from_static(&[1; 1000])).await.expect("sent");
+            }
+            if whole {
+                sender.finish();
+                sender.delivered().await;
+            } else {
+                sender.reset(Code::TimedOut);
+            }
+            let mut calls = Vec::new();
+            let end = loop {
+                match receiver.arrived(30_000).await {
+                    Ok(pieces) if pieces.is_empty() => break Ok(()),
+                    Ok(pieces) => calls.push(pieces.concat().len()),
+                    Err(error) => break Err(error),
+                }
+            };
+            if whole {
+                assert_eq!((end, calls), (Ok(()), vec![30_000, 10_001]));
+            } else {
+                assert_eq!(end, Err(StreamError::Abandoned(Some(Code::TimedOut))));
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_close_code_and_its_reason_arrive() {
     over_each("close", |pair| async move {
         let (server, client) = pair.connect().await;
