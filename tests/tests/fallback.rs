@@ -130,7 +130,9 @@ fn a_session_moves_to_quic_once_udp_is_open_though_tcp_works() {
         let (_, before) = scene.tcp.counts();
         scene.alice.json(&["send", "bob", &text]);
         watch.find(|object| {
-            assert!(object["status"] != "offline", "{object}");
+            // A machine that stands still may take it for silent, but a session is there all the time.
+            let is_there = object["status"] != "offline" && object["message"] != "connecting";
+            assert!(object["event"] != "status" || is_there, "{object}");
             object["text"] == *text
         });
         let (_, after) = scene.tcp.counts();

@@ -6,7 +6,7 @@ pub(crate) mod race;
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -183,6 +183,13 @@ impl Dialer {
     pub fn reaches_elsewhere(&self, node: &ChatNode, peer: SocketAddr) -> bool {
         let mut known = self.names.known(&node.address).into_iter();
         known.any(|address| address != peer && watch::local_address(address).is_some())
+    }
+
+    /// From which address this machine would send to each of those of `node`, as far as these are known:
+    /// none where it has no way there.
+    #[must_use]
+    pub fn ways(&self, node: &ChatNode) -> Vec<Option<IpAddr>> {
+        self.names.known(&node.address).into_iter().map(watch::local_address).collect()
     }
 
     /// Moves the live connections to new sockets, as after a change of network. They go on; those

@@ -3,6 +3,8 @@
 
 use std::{net::UdpSocket, sync::Arc, time::Duration};
 
+#[cfg(target_os = "linux")]
+use nix::sys::socket::{setsockopt, sockopt};
 use quinn::{IdleTimeout, TransportConfig, VarInt};
 
 use crate::{congestion, quic::datagram};
@@ -31,6 +33,8 @@ pub const BYTES_DOWN: u32 = 4 * STREAM_BYTES_DOWN;
 pub const UNREAD_BYTES_DOWN: u32 = BYTES_DOWN - STREAM_BYTES_DOWN;
 /// Bytes sent and not acknowledged before login.
 const SEND_BYTES_BEFORE_LOGIN: u64 = 256 * 1024;
+/// What is assumed of a path that was not measured (RFC 9002, section 6.2.2).
+pub(crate) const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(333);
 /// Bytes that the kernel is asked to buffer for the UDP socket in each direction.
 pub const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
@@ -101,6 +105,20 @@ pub(crate) fn enlarge_buffers(socket: &UdpSocket) {
     }
 }
 
+/// Has the kernel hand over one datagram at a time, which quinn has it do otherwise where it can (GRO).
+///
+/// What quinn keeps of a stream, because something before it is missing, is a part of the buffer that
+/// it came in, and counts as the datagram that it came in. A buffer of 64 KiB may hold one datagram with
+/// bytes to keep among forty others: so a peer could have this side hold forty times its credit.
+pub(crate) fn one_datagram_at_a_time(socket: &UdpSocket) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = setsockopt(socket, sockopt::UdpGroSegment, &false) {
+        tracing::warn!(%error, "the kernel goes on to hand over many datagrams at once");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = socket;
+}
+
 fn both(mut config: TransportConfig, idle_timeout: Duration, datagrams: bool) -> TransportConfig {
     let idle_timeout = IdleTimeout::try_from(idle_timeout).unwrap_or(VarInt::MAX.into());
     config
@@ -111,4 +129,24 @@ fn both(mut config: TransportConfig, idle_timeout: Duration, datagrams: bool) ->
         .datagram_send_buffer_size(datagram::SEND_BYTES)
         .max_idle_timeout(Some(idle_timeout));
     config
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use nix::sys::socket::getsockopt;
+    use quinn::{Endpoint, EndpointConfig, TokioRuntime};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn quinn_takes_one_datagram_at_a_time() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let kernel = socket.try_clone().unwrap();
+        let (config, runtime) = (EndpointConfig::default(), Arc::new(TokioRuntime));
+        let _endpoint = Endpoint::new(config, None, socket, runtime).unwrap();
+        assert!(getsockopt(&kernel, sockopt::UdpGroSegment).unwrap(), "quinn asks for many");
+        one_datagram_at_a_time(&kernel);
+        assert!(!getsockopt(&kernel, sockopt::UdpGroSegment).unwrap());
+    }
 }

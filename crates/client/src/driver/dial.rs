@@ -12,6 +12,7 @@ use super::{
 impl Driver {
     pub(super) fn dial(&mut self, target: Target) {
         self.hang_up();
+        self.note_ways();
         let manner = match target {
             Target::Last => Manner::Last,
             Target::Named => Manner::AskFirst,

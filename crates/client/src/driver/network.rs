@@ -18,7 +18,11 @@ pub(super) const ROUTE_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct Network {
     pub(super) interfaces: Interfaces,
     route: Option<Route>,
+    ways: Ways,
 }
+
+/// From which addresses the last attempt to connect was made, one for each address of the node.
+struct Ways(Vec<Option<IpAddr>>);
 
 /// The way that packets to the server took when it was looked at last.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +35,15 @@ struct Route {
 
 impl Network {
     pub(super) fn watch() -> Self {
-        Self { interfaces: Interfaces::watch(), route: None }
+        Self { interfaces: Interfaces::watch(), route: None, ways: Ways(Vec::new()) }
+    }
+}
+
+impl Ways {
+    /// Whether an attempt would go as the last one did. Where there was no way, or none was known, one
+    /// may come with what has changed, and be told of by nothing else.
+    fn are_still(&self, now: &[Option<IpAddr>]) -> bool {
+        self.0 == now && now.iter().any(Option::is_some)
     }
 }
 
@@ -43,14 +55,23 @@ impl Driver {
         self.parts.session.handle_network_changed(now);
     }
 
-    /// An interface or an address has come or gone. Where there is a connection, that is only of
-    /// interest if its packets go another way now.
+    /// An interface or an address has come or gone. That is only of interest if packets to the server go
+    /// another way now: on a host that runs containers it happens all the time.
     pub(super) fn interfaces_changed(&mut self) {
         tracing::debug!("interfaces have changed");
-        if self.line.is_none() {
-            return self.network_changed();
+        if self.line.is_some() {
+            return self.look_at_route(Duration::ZERO);
         }
-        self.look_at_route(Duration::ZERO);
+        let now = self.parts.dialer.ways(&self.parts.login.node);
+        if !self.network.ways.are_still(&now) {
+            self.network.ways = Ways(now);
+            self.network_changed();
+        }
+    }
+
+    /// Somebody is about to connect to the node.
+    pub(super) fn note_ways(&mut self) {
+        self.network.ways = Ways(self.parts.dialer.ways(&self.parts.login.node));
     }
 
     /// Takes the way that packets to the server go for that of a connection that has just been made.
@@ -104,5 +125,22 @@ impl Driver {
         if let Some(line) = &self.line {
             line.connection.probe();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_is_only_given_up_for_another_way() {
+        let [wifi, cell] = [1, 2].map(|number| Some(IpAddr::from([10, 0, 0, number])));
+        let ways = Ways(vec![wifi, None]);
+        assert!(ways.are_still(&[wifi, None]), "a container has come");
+        assert!(!ways.are_still(&[cell, None]));
+        assert!(!ways.are_still(&[wifi, cell]), "the other family has come");
+        assert!(!ways.are_still(&[None, None]));
+        assert!(!Ways(vec![None]).are_still(&[None]), "a way may come in a moment");
+        assert!(!Ways(Vec::new()).are_still(&[]), "nobody knows the addresses");
     }
 }

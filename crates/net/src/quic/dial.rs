@@ -26,14 +26,14 @@ use crate::{
         datagram::Channel,
         early::{self, Known},
     },
-    tls, transport, watch,
+    tls,
+    transport::{self, ROUND_TRIP_UNKNOWN},
+    watch,
 };
 
 /// How often it is looked for a way where there is none. Looking sends nothing.
 const WAY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What is assumed of a path that was not measured (RFC 9002, section 6.2.2).
-const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(333);
 /// The same of one that was, at least: a server may take a moment for its part of a handshake.
 const ROUND_TRIP_MIN: Duration = Duration::from_millis(50);
 /// How many times as long as it was it may be now, over another network.

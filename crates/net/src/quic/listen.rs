@@ -53,9 +53,12 @@ impl QuicListener {
         transport::enlarge_buffers(&socket);
         let (tokens, watch) = (token::validation(), Watch::begin(config.migration));
         let server = server_config(identity, &config, &tokens)?;
+        let failed = |source| BindError::Address { address, source };
+        let kernel = socket.try_clone().map_err(failed)?;
         let endpoint =
             Endpoint::new(endpoint_config(&config)?, Some(server), socket, Arc::new(TokioRuntime))
-                .map_err(|source| BindError::Address { address, source })?;
+                .map_err(failed)?;
+        transport::one_datagram_at_a_time(&kernel);
         Ok(Self { endpoint, config: Arc::new(config), tokens, admission, watch })
     }
 

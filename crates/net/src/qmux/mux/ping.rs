@@ -5,9 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::Violation;
+use crate::transport::ROUND_TRIP_UNKNOWN;
 
-/// What is assumed of a path that was not measured (RFC 9002, section 6.2.2).
-const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(333);
 /// How far apart the pings are that go along with what is sent, at least.
 const INTERVAL: Duration = Duration::from_millis(250);
 
