@@ -1,6 +1,7 @@
 //! Files: sending and fetching them, over as many connections and processes as it takes.
 //!
-//! A *try* is one stream for one file (`upload`, `download`). Somebody who waits for a file tries
+//! A *try* is one file over one connection: a stream (`upload`), or some for ranges of it
+//! (`download`, `ranges`). Somebody who waits for a file tries
 //! again until a patience is at its end; the queue in the background ([`queue`], `runner`) tries the
 //! same way, and has no such end.
 

@@ -1,4 +1,4 @@
-//! Files on their way, a stream each: what a client keeps in mind while it sends or fetches one.
+//! Files on their way: what a client keeps in mind while it sends or fetches one.
 //!
 //! [`Upload`] sends from the offset that the server names, as far ahead of what is received as its
 //! [`Pace`] says, and never further than

@@ -1,7 +1,6 @@
 //! Fetches a file.
 
 use std::{
-    cmp::Ordering,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -239,8 +238,10 @@ impl Fetching {
         current: &mut Current,
     ) -> Result<(), Stop> {
         let end = self.offset() + opened.header.length;
+        // The stream of a file that is still coming ends with the file, whatever was asked for.
+        let is_last = self.download.size() == Some(end);
         let connection = current.connection.clone();
-        loop {
+        while is_last || self.offset() < end {
             let next = tokio::select! {
                 // The server is there: of a file that is still coming it may have nothing to say.
                 next = in_time(&connection, opened.receiver.arrived(PIECE_BYTES)) => {
@@ -252,6 +253,10 @@ impl Fetching {
                 break;
             }
             let bytes = next.concat();
+            if bytes.len() as u64 > end - self.offset() {
+                let text = "more bytes of a file than announced".to_owned();
+                return Err(Error::BadAnswer(text).into());
+            }
             // Counts only once it is in the file: this may end at any await.
             self.file.write_all(&bytes).await.map_err(Error::file(&self.part))?;
             self.file.flush().await.map_err(Error::file(&self.part))?;
@@ -259,13 +264,7 @@ impl Fetching {
             self.reporter.report(Phase::Receiving, self.offset());
             streams.taken(self.offset());
         }
-        match self.offset().cmp(&end) {
-            Ordering::Equal => Ok(()),
-            Ordering::Less => Err(Stop::Lost),
-            Ordering::Greater => {
-                Err(Error::BadAnswer("more bytes of a file than announced".to_owned()).into())
-            }
-        }
+        if self.offset() == end { Ok(()) } else { Err(Stop::Lost) }
     }
 }
 

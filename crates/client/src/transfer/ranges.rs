@@ -32,6 +32,8 @@ pub(super) struct Streams {
 /// A range that was asked for. Dropping it gives its stream up.
 struct Asked {
     length: Option<u64>,
+    /// While another range was still being read.
+    is_ahead: bool,
     answer: AbortOnDropHandle<Result<Answer, Stop>>,
     place: Option<OwnedSemaphorePermit>,
 }
@@ -68,7 +70,7 @@ impl Streams {
         let (started, asked) = (Instant::now(), VecDeque::new());
         let mut streams = Self { connection, request, unread, started, ranges, asked };
         if streams.ranges.is_none() {
-            streams.ask_for(request.offset, None, None);
+            streams.ask_for(request.offset, None, false, None);
         }
         streams
     }
@@ -76,11 +78,17 @@ impl Streams {
     /// The range that comes next; `None` after the last. Nothing is lost if this is cancelled.
     pub(super) async fn next(&mut self) -> Result<Option<Opened>, Stop> {
         self.ask_ahead(false);
-        let Some(Asked { length, answer, .. }) = self.asked.front_mut() else { return Ok(None) };
-        let length = *length;
-        let answered = answer.await;
-        let place = self.asked.pop_front().and_then(|asked| asked.place);
-        let Answer { receiver, header, took } = answered.map_err(Error::home)??;
+        let Some(next) = self.asked.front_mut() else { return Ok(None) };
+        let answered = (&mut next.answer).await.map_err(Error::home)?;
+        let Some(Asked { length, is_ahead, place, .. }) = self.asked.pop_front() else {
+            return Ok(None);
+        };
+        let Answer { receiver, header, took } = match answered {
+            // It may have been one too many at that moment. Whether the file is refused, the next try
+            // is told.
+            Err(Stop::Refused(_)) if is_ahead => return Err(Stop::Lost),
+            answered => answered?,
+        };
         if let Some(ranges) = &mut self.ranges {
             ranges.handle_answered(took);
         }
@@ -102,20 +110,27 @@ impl Streams {
             let length = range.end - range.start;
             let unread = STREAM_BYTES_DOWN.min(u32::try_from(length).unwrap_or(u32::MAX));
             let place = Arc::clone(&self.unread).try_acquire_many_owned(unread).ok();
-            if place.is_none() && (is_reading || !self.asked.is_empty()) {
+            let is_ahead = is_reading || !self.asked.is_empty();
+            if place.is_none() && is_ahead {
                 return;
             }
-            self.ask_for(range.start, Some(length), place);
+            self.ask_for(range.start, Some(length), is_ahead, place);
             if let Some(ranges) = &mut self.ranges {
                 ranges.handle_asked(&range);
             }
         }
     }
 
-    fn ask_for(&mut self, offset: u64, length: Option<u64>, place: Option<OwnedSemaphorePermit>) {
+    fn ask_for(
+        &mut self,
+        offset: u64,
+        length: Option<u64>,
+        is_ahead: bool,
+        place: Option<OwnedSemaphorePermit>,
+    ) {
         let request = DownloadRequest { offset, length, ..self.request };
-        let answer = tokio::spawn(open(self.connection.clone(), request));
-        self.asked.push_back(Asked { length, answer: AbortOnDropHandle::new(answer), place });
+        let answer = AbortOnDropHandle::new(tokio::spawn(open(self.connection.clone(), request)));
+        self.asked.push_back(Asked { length, is_ahead, answer, place });
     }
 }
 

@@ -8,7 +8,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::path::{Path, Shortest};
+use super::path::{self, Path, Shortest};
 use crate::{limit::UPLOAD_AHEAD_BYTES_MAX, time::Timestamp};
 
 /// Bytes ahead before anything is known of the path: more than QUIC sends in its first round trip.
@@ -109,10 +109,7 @@ impl Pace {
         let fastest = self.rounds.iter().map(|passed| passed.bytes_per_second).max();
         let shortest = self.rounds.iter().map(|passed| passed.path.round_trip).min();
         let (Some(rate), Some(trip)) = (fastest, shortest) else { return AHEAD_BYTES_FIRST };
-        let within = |time: Duration| {
-            let bytes = u128::from(rate).saturating_mul(time.as_micros()) / 1_000_000;
-            u64::try_from(bytes).unwrap_or(u64::MAX)
-        };
+        let within = |time| path::within(rate, time);
         let half_trip = trip / 2;
         let lossy = within(trip * (1 + REPAIRS_MIN) + SERVER_TIME);
         // What arrived while the news of it was on its way needs not be sent again.

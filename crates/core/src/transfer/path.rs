@@ -12,6 +12,12 @@ pub struct Path {
     pub lost: Option<u64>,
 }
 
+/// Bytes that come in so long at this rate, in bytes a second.
+pub(super) fn within(bytes_per_second: u64, time: Duration) -> u64 {
+    let bytes = u128::from(bytes_per_second).saturating_mul(time.as_micros()) / 1_000_000;
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
 /// Takes its own queue out of what a transport says that does not know better.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Shortest(Option<Duration>);

@@ -8,14 +8,14 @@
 
 use std::{collections::VecDeque, ops::Range, time::Duration};
 
-use super::path::{Path, Shortest};
+use super::path::{self, Path, Shortest};
 use crate::time::Timestamp;
 
 /// Bytes of a range on most paths: so much that asking costs nothing beside it.
 const RANGE_BYTES: u64 = 16 * 1024 * 1024;
 /// How many times what arrives until an answer comes is asked for ahead. Twice, so that with as many
 /// streams as fill half of the path it becomes more of them.
-const ANSWERS_AHEAD: u64 = 2;
+const ANSWERS_AHEAD: u32 = 2;
 /// A round lasts so long at least: on a short path, what arrives within a round trip varies much.
 const ROUND_MIN: Duration = Duration::from_millis(50);
 /// Rounds that are remembered, of which the fastest counts.
@@ -62,8 +62,8 @@ impl Ranges {
     /// What to ask for now, if it is time. It stays due until [`handle_asked`](Self::handle_asked).
     #[must_use]
     pub fn due(&self) -> Option<Range<u64>> {
-        let ahead = self.asked - self.taken;
-        let is_due = self.asked < self.size && ahead <= ANSWERS_AHEAD * self.within(self.answer);
+        let ahead = self.asked.saturating_sub(self.taken);
+        let is_due = self.asked < self.size && ahead <= self.within(ANSWERS_AHEAD * self.answer);
         let bytes = match self.is_growing() {
             None => self.credit,
             Some(true) => self.short(),
@@ -96,7 +96,7 @@ impl Ranges {
         if self.rates.len() == ROUNDS {
             self.rates.pop_front();
         }
-        self.rates.push_back((taken - before).saturating_mul(1000) / lasted_ms);
+        self.rates.push_back(taken.saturating_sub(before).saturating_mul(1000) / lasted_ms);
         self.round = Some((now, taken));
     }
 
@@ -121,9 +121,7 @@ impl Ranges {
 
     /// Bytes that arrive in so long.
     fn within(&self, time: Duration) -> u64 {
-        let rate = self.rates.iter().max().copied().unwrap_or(0);
-        let bytes = u128::from(rate).saturating_mul(time.as_micros()) / 1_000_000;
-        u64::try_from(bytes).unwrap_or(u64::MAX)
+        path::within(self.rates.iter().max().copied().unwrap_or(0), time)
     }
 }
 
