@@ -65,6 +65,7 @@ impl Ranges {
         let ahead = self.asked.saturating_sub(self.taken);
         let is_due = self.asked < self.size && ahead <= self.within(ANSWERS_AHEAD * self.answer);
         let bytes = match self.is_growing() {
+            // Nothing is known: no more than needs no credit granted on the way.
             None => self.credit,
             Some(true) => self.short(),
             Some(false) if self.is_long() => self.short(),
