@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    path::Path as File,
     time::{Duration, Instant},
 };
 
@@ -69,15 +68,6 @@ fn relays(server: &Server) -> (UdpRelay, TcpRelay) {
     panic!("no number is free for both");
 }
 
-fn write_synthetic(path: &File, size: u64) {
-    let file = Synthetic::new(size, 11);
-    let mut bytes = Vec::new();
-    while (bytes.len() as u64) < size {
-        bytes.extend_from_slice(&file.piece(bytes.len() as u64, size - bytes.len() as u64));
-    }
-    fs::write(path, bytes).expect("the folder is ours");
-}
-
 #[test]
 fn messages_and_files_go_over_tcp_and_on_after_what_interrupts_them() {
     let scene = Scene::new();
@@ -94,7 +84,7 @@ fn messages_and_files_go_over_tcp_and_on_after_what_interrupts_them() {
     let slow = Conditions::delayed(Duration::from_millis(5));
     scene.tcp.set_both(slow.with_rate(10_000_000, Duration::from_millis(100)));
     let file = alice.path("walk.bin");
-    write_synthetic(&file, 24 * MIB);
+    Synthetic::new(24 * MIB, 11).write(&file);
     let command = ["send", "bob", "--file", "walk.bin"];
     let mut client = alice.start(&command);
     scene.await_durable(2 * MIB);

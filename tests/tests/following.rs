@@ -82,16 +82,6 @@ fn wait_until(what: &str, mut reached: impl FnMut() -> bool) {
     }
 }
 
-fn write_synthetic(path: &Path, size: u64) {
-    let file = Synthetic::new(size, 11);
-    let mut bytes = Vec::new();
-    while (bytes.len() as u64) < size {
-        let at = bytes.len() as u64;
-        bytes.extend_from_slice(&file.piece(at, size - at));
-    }
-    fs::write(path, bytes).expect("the folder is ours");
-}
-
 fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |data| data.len())
 }
@@ -107,7 +97,7 @@ async fn a_film_is_seen_before_its_sender_may_send_the_end() {
     let scene = Scene::start();
     let Scene { alice, bob, .. } = &scene;
     let film = alice.path("geese.mp4");
-    write_synthetic(&film, size);
+    Synthetic::new(size, 11).write(&film);
     let watcher = bob.start(&["watch"]);
     watcher.find(|object| object["caught_up"] == true);
 
@@ -144,7 +134,7 @@ async fn a_film_in_the_background_survives_the_server_and_its_own_process() {
     let size = FILM_BYTES;
     let mut scene = Scene::start();
     let film = scene.alice.path("geese.mp4");
-    write_synthetic(&film, size);
+    Synthetic::new(size, 11).write(&film);
     let sending = scene.alice.start(&["send", "bob", "--file", "geese.mp4"]);
     wait_until("something is there", || scene.durable() > 0);
     let queue = ["get", "alice", "coming", "-o", "copy.mp4", "--background"];
@@ -173,7 +163,7 @@ async fn what_its_sender_gives_up_never_becomes_a_file() {
     let scene = Scene::start();
     let Scene { alice, bob, .. } = &scene;
     // More than is sent before somebody has followed it and it is given up.
-    write_synthetic(&alice.path("geese.mp4"), 2 * FILM_BYTES);
+    Synthetic::new(2 * FILM_BYTES, 11).write(&alice.path("geese.mp4"));
     let queued = alice.json(&["send", "bob", "--file", "geese.mp4", "--background"]);
     let mut sending = alice.start(&["transfers", "run"]);
     wait_until("something is there", || scene.durable() > 0);

@@ -28,18 +28,6 @@ fn sha256(path: &Path) -> Vec<u8> {
     hasher.finalize().to_vec()
 }
 
-fn write_synthetic(path: &Path, size: u64) {
-    use std::io::Write;
-    let file = Synthetic::new(size, 7);
-    let mut out = fs::File::create(path).expect("the folder is ours");
-    let mut at = 0;
-    while at < size {
-        let piece = file.piece(at, size - at);
-        out.write_all(&piece).expect("the disk has room");
-        at += piece.len() as u64;
-    }
-}
-
 /// How far the server has the only upload under way durably.
 fn durable(server: &Server) -> u64 {
     let store = rusqlite::Connection::open(server.data().join("skein.db")).expect("the store");
@@ -115,7 +103,7 @@ fn an_upload_survives_two_kills_of_the_client_and_one_of_the_server() {
     let mut server = Server::start();
     let (alice, bob) = Cli::contacts(server.http());
     let file = alice.path("big.bin");
-    write_synthetic(&file, 300 * MIB);
+    Synthetic::new(300 * MIB, 7).write(&file);
     let command = ["send", "bob", "--file", "big.bin"];
 
     let mut again = Vec::new();
@@ -156,7 +144,7 @@ fn a_download_continues_after_its_client_was_killed() {
     let (server, relay) = Server::behind_a_relay("");
     let (alice, bob) = Cli::contacts(server.http());
     let file = alice.path("big.bin");
-    write_synthetic(&file, size);
+    Synthetic::new(size, 7).write(&file);
     alice.json(&["send", "bob", "--file", "big.bin"]);
 
     // More than ten seconds for all of it, so that there is something to interrupt.
@@ -184,7 +172,7 @@ async fn an_upload_goes_on_through_cuts_loss_and_another_address() {
     let (server, relay) = Server::behind_a_relay("");
     let (alice, bob) = Cli::contacts(server.http());
     let file = alice.path("walk.bin");
-    write_synthetic(&file, 12 * MIB);
+    Synthetic::new(12 * MIB, 7).write(&file);
     let bad = Conditions::delayed(Duration::from_millis(5)).with_loss(0.01);
     relay.set_both(bad);
 

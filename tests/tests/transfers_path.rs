@@ -3,7 +3,6 @@
 
 use std::{
     fs,
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -34,16 +33,6 @@ fn sessions(server: &Server) -> u64 {
     server.log().matches("a session begins").count() as u64
 }
 
-fn write_synthetic(path: &Path, size: u64) {
-    let file = Synthetic::new(size, 5);
-    let mut bytes = Vec::new();
-    while (bytes.len() as u64) < size {
-        let at = bytes.len() as u64;
-        bytes.extend_from_slice(&file.piece(at, size - at));
-    }
-    fs::write(path, bytes).expect("the folder is ours");
-}
-
 fn await_durable(server: &Server, at_least: u64) {
     let deadline = Instant::now() + PATIENCE;
     let store = rusqlite::Connection::open(server.data().join("skein.db")).expect("the store");
@@ -63,7 +52,7 @@ fn await_durable(server: &Server, at_least: u64) {
 async fn nothing_is_sent_again_where_the_client_moves() {
     let (server, relay) = behind_a_relay();
     let (alice, _bob) = Cli::contacts(server.http());
-    write_synthetic(&alice.path("walk.bin"), 2_000 * KIB);
+    Synthetic::new(2_000 * KIB, 5).write(&alice.path("walk.bin"));
     let before = sessions(&server);
     let client = alice.start(&["send", "bob", "--file", "walk.bin"]);
     for at_kib in [300, 800, 1_300] {
@@ -83,7 +72,7 @@ async fn little_is_sent_again_where_the_connection_is_lost() {
     let (mut server, _relay) = behind_a_relay();
     let (alice, bob) = Cli::contacts(server.http());
     let file = alice.path("walk.bin");
-    write_synthetic(&file, 4_000 * KIB);
+    Synthetic::new(4_000 * KIB, 5).write(&file);
     let before = sessions(&server);
     let client = alice.start(&["send", "bob", "--file", "walk.bin"]);
     for number in 1..=LOST {

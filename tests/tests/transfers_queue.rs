@@ -30,18 +30,6 @@ fn behind_a_slow_relay() -> (Server, UdpRelay) {
     (server, relay)
 }
 
-fn write_synthetic(path: &Path, size: u64) {
-    use std::io::Write;
-    let file = Synthetic::new(size, 9);
-    let mut out = fs::File::create(path).expect("the folder is ours");
-    let mut at = 0;
-    while at < size {
-        let piece = file.piece(at, size - at);
-        out.write_all(&piece).expect("the disk has room");
-        at += piece.len() as u64;
-    }
-}
-
 fn hash(path: &Path) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     std::io::copy(&mut fs::File::open(path).expect("there"), &mut hasher).expect("readable");
@@ -93,7 +81,7 @@ fn goes_on_at_the_byte_in_the_next_process() {
     let size = 60 * MIB;
     let (server, relay) = behind_a_slow_relay();
     let (alice, bob) = Cli::contacts(server.http());
-    write_synthetic(&alice.path("big.bin"), size);
+    Synthetic::new(size, 9).write(&alice.path("big.bin"));
     let id = queue(&alice, "big.bin");
     assert_eq!(queue(&alice, "big.bin"), id, "the same file is queued once");
     let refused = alice.run(&["--json", "send", "bob", "--file", "big.bin"]).failure(1);
@@ -138,7 +126,7 @@ fn a_pause_holds_over_restarts_and_a_cancel_frees_the_server() {
     let (server, _relay) = behind_a_slow_relay();
     let (alice, bob) = Cli::contacts(server.http());
     // It never arrives: on this path it would take most of a minute.
-    write_synthetic(&alice.path("big.bin"), 200 * MIB);
+    Synthetic::new(200 * MIB, 9).write(&alice.path("big.bin"));
     fs::write(alice.path("small.txt"), "small").expect("the folder is ours");
     let big = queue(&alice, "big.bin");
     let mut watcher = alice.start(&["watch"]);

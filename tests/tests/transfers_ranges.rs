@@ -39,13 +39,7 @@ impl Scene {
         let config = format!("{log}[observe]\nlisten = \"{observe}\"\n");
         let (server, relay) = Server::behind_a_relay(&config);
         let (alice, bob) = Cli::contacts(server.http());
-        let file = Synthetic::new(FILE_BYTES, 7);
-        let mut bytes = Vec::new();
-        while (bytes.len() as u64) < FILE_BYTES {
-            let at = bytes.len() as u64;
-            bytes.extend_from_slice(&file.piece(at, FILE_BYTES - at));
-        }
-        fs::write(alice.path("sea.bin"), bytes).expect("the folder is ours");
+        Synthetic::new(FILE_BYTES, 7).write(&alice.path("sea.bin"));
         alice.json(&["send", "bob", "--file", "sea.bin"]);
         let path = Conditions::delayed(DELAY);
         relay.set_both(path.with_rate(BITS_PER_SECOND, Duration::from_millis(100)));

@@ -1,9 +1,8 @@
 //! Files: sending and fetching them, over as many connections and processes as it takes.
 //!
 //! A *try* is one file over one connection: a stream (`upload`), or some for ranges of it
-//! (`download`, `ranges`). Somebody who waits for a file tries
-//! again until a patience is at its end; the queue in the background ([`queue`], `runner`) tries the
-//! same way, and has no such end.
+//! (`download`, `ranges`). Somebody who waits for a file tries again until a patience is at its end;
+//! the queue in the background ([`queue`], `runner`) tries the same way, and has no such end.
 
 mod download;
 mod job;

@@ -4,9 +4,8 @@
 //! [`Pace`] says, and never further than
 //! [`UPLOAD_AHEAD_BYTES_MAX`](crate::limit::UPLOAD_AHEAD_BYTES_MAX). [`Download`] appends to what is
 //! on disk and knows at the end whether it is the file that was promised; [`Ranges`] says what it asks
-//! for, and when. [`Patience`] says when an
-//! interrupted transfer is tried again, [`Meter`] how fast it goes. [`Queue`] decides which of many
-//! are under way.
+//! for, and when. [`Patience`] says when an interrupted transfer is tried again, [`Meter`] how fast it
+//! goes. [`Queue`] decides which of many are under way.
 
 mod download;
 mod meter;

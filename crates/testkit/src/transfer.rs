@@ -1,6 +1,8 @@
 //! Uploads and downloads on the wire, of bytes that are made as they are sent: a file of any size
 //! without a disk under it.
 
+use std::{fs, io::Write, path::Path};
+
 use bytes::{Bytes, BytesMut};
 use skein_core::limit::UPLOAD_AHEAD_BYTES_MAX;
 use skein_net::stream::{Receiver, Sender};
@@ -51,6 +53,20 @@ impl Synthetic {
         let length = max.min(PIECE_BYTES).min(self.size - offset);
         let end = self.pattern.len().min(start + usize::try_from(length).expect("a piece"));
         self.pattern.slice(start..end)
+    }
+
+    /// Writes it to `path`.
+    ///
+    /// # Panics
+    /// If the disk does not take it.
+    pub fn write(&self, path: &Path) {
+        let mut out = fs::File::create(path).expect("the folder is ours");
+        let mut at = 0;
+        while at < self.size {
+            let piece = self.piece(at, self.size - at);
+            out.write_all(&piece).expect("the disk has room");
+            at += piece.len() as u64;
+        }
     }
 
     /// The frame that opens its upload.

@@ -84,7 +84,7 @@ impl Scene {
     /// each when she is online, is heard of, and the file is on its way. Everything must arrive.
     pub(crate) fn walk(&mut self, what: &str, changes: &[Change<'_>]) {
         let path = self.folder.path().join("walk.bin");
-        write_file(&path);
+        Synthetic::new(FILE_BYTES, FILE_SEED).write(&path);
         let listening = self.bob.start(&["watch"]);
         let mut heard = Heard { listening, messages: 0, files: 0, last_ms: None, gap_ms: 0 };
         let mut command = self.lab.command(Place::Client, &binary("examples/walk"));
@@ -253,17 +253,6 @@ fn start_server(lab: &Lab, folder: &Path) -> Process {
         .start();
     server.until("the server is ready", || ready.exists());
     server
-}
-
-fn write_file(path: &Path) {
-    let file = Synthetic::new(FILE_BYTES, FILE_SEED);
-    let mut out = fs::File::create(path).expect("the folder is ours");
-    let mut at = 0;
-    while at < FILE_BYTES {
-        let piece = file.piece(at, FILE_BYTES - at);
-        out.write_all(&piece).expect("the disk has room");
-        at += piece.len() as u64;
-    }
 }
 
 fn hash(path: &Path) -> blake3::Hash {

@@ -64,7 +64,6 @@ impl Driver {
         }
         let now = self.parts.dialer.ways(&self.parts.login.node);
         if !self.network.ways.are_still(&now) {
-            self.network.ways = Ways(now);
             self.network_changed();
         }
     }

@@ -150,6 +150,49 @@ mod tests {
         coming: VecDeque<(u64, u64)>,
     }
 
+    impl Open {
+        /// Asked for at `at`; the server hears of it at `heard`.
+        fn new(range: Range<u64>, at: u64, heard: u64) -> Self {
+            let (sent, coming) = (range.start, VecDeque::new());
+            let granted = [(heard, sent + CREDIT)].into();
+            Self { range, at, sent, taken: sent, until: sent, granted, coming }
+        }
+
+        fn hear_of_grants(&mut self, now: u64) {
+            while self.granted.front().is_some_and(|(from, _)| *from <= now) {
+                let (_, until) = self.granted.pop_front().expect("looked at");
+                self.until = until.min(self.range.end);
+            }
+        }
+
+        /// Bytes that have arrived and were not taken.
+        fn arrived(&mut self, now: u64) -> u64 {
+            let mut came = 0;
+            while self.coming.front().is_some_and(|(at, _)| *at <= now) {
+                came += self.coming.pop_front().map_or(0, |(_, bytes)| bytes);
+            }
+            came
+        }
+    }
+
+    /// The streams share a path that takes so many bytes now; what they send arrives at `arrives`.
+    fn share(open: &mut VecDeque<Open>, mut left: u64, arrives: u64) {
+        while left > 0 {
+            let before = left;
+            for stream in &mut *open {
+                let bytes = (stream.until - stream.sent).min(1200).min(left);
+                if bytes > 0 {
+                    stream.sent += bytes;
+                    left -= bytes;
+                    stream.coming.push_back((arrives, bytes));
+                }
+            }
+            if left == before {
+                break;
+            }
+        }
+    }
+
     /// A download in a time of its own, in milliseconds: how long it took, and how many ranges were open
     /// at most and asked for in all.
     fn download(size: u64, megabits: u64, trip_ms: u64, server_ms: u64, whole: bool) -> [u64; 3] {
@@ -167,47 +210,17 @@ mod tests {
             let others = open.iter().map(|stream| unread(&stream.range)).sum::<u64>();
             if let Some(range) = due.filter(|range| others + unread(range) <= UNREAD_MAX) {
                 ranges.handle_asked(&range);
-                let sent = range.start;
-                open.push_back(Open {
-                    granted: [(now + trip_ms / 2 + server_ms, sent + CREDIT)].into(),
-                    coming: VecDeque::new(),
-                    at: now,
-                    until: sent,
-                    taken: sent,
-                    sent,
-                    range,
-                });
+                open.push_back(Open::new(range, now, now + trip_ms / 2 + server_ms));
                 asked += 1;
                 most = most.max(open.len() as u64);
             }
             for stream in &mut open {
-                while stream.granted.front().is_some_and(|(from, _)| *from <= now) {
-                    let (_, until) = stream.granted.pop_front().expect("looked at");
-                    stream.until = until.min(stream.range.end);
-                }
+                stream.hear_of_grants(now);
             }
-            // The streams share the path.
-            let mut left = megabits * 125;
-            while left > 0 {
-                let before = left;
-                for stream in &mut open {
-                    let bytes = (stream.until - stream.sent).min(1200).min(left);
-                    if bytes > 0 {
-                        stream.sent += bytes;
-                        left -= bytes;
-                        stream.coming.push_back((now + trip_ms / 2, bytes));
-                    }
-                }
-                if left == before {
-                    break;
-                }
-            }
+            share(&mut open, megabits * 125, now + trip_ms / 2);
             // They are taken in order, and who takes grants more of the same stream.
             while let Some(first) = open.front_mut() {
-                let mut came = 0;
-                while first.coming.front().is_some_and(|(at, _)| *at <= now) {
-                    came += first.coming.pop_front().map_or(0, |(_, bytes)| bytes);
-                }
+                let came = first.arrived(now);
                 if came == 0 {
                     break;
                 }
